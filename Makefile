@@ -1,0 +1,43 @@
+# Two commands matter: `make demo` and `make test`. Both need only python3 (3.11 or newer) and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: demo test lint docs bench clean
+.DELETE_ON_ERROR:
+
+# One stamp a dependency group: installing is done once and again when pyproject.toml changes.
+$(VENV)/.run: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "projectome needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing projectome into $(VENV)"
+	@$(PIP) --upgrade 'pip>=25.1'
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.%: $(VENV)/.run
+	@echo "installing what 'make $*' needs"
+	@$(PIP) --group $*
+	@touch $@
+
+demo: $(VENV)/.run
+	$(BIN)/projectome demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test $(VENV)/.lint
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(VENV)/.test $(VENV)/.bench
+	$(BIN)/projectome bench
+
+clean:
+	rm -rf $(VENV) site demo .mypy_cache .ruff_cache .import_linter_cache .hypothesis

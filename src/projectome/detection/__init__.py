@@ -1,0 +1,1 @@
+"""Somata: candidates, tests, block-wise detection."""

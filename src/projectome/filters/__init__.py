@@ -1,0 +1,1 @@
+"""Pure array kernels that several domains use: Gaussian, tubeness, peaks, distance."""

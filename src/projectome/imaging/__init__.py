@@ -1,0 +1,1 @@
+"""Images before analysis: normalisation and projections."""

@@ -1,0 +1,1 @@
+"""Everything between an address and the core types; errors of other libraries stop here."""

@@ -1,0 +1,1 @@
+"""Pure mathematics on skeletons: measures, edits, crossings, rasters."""

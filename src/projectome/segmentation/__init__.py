@@ -1,0 +1,1 @@
+"""Voxels to neurite probability and instance labels."""

@@ -1,0 +1,207 @@
+"""Settings of the machine and the user: cache, credentials, workers, memory.
+
+They never change a result, only where and how fast it is made; what changes results are the
+parameters of steps. An argument wins over the settings file, the file over the environment, the
+environment over the default.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from projectome.errors import ParameterError, UnknownNameError
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+def parse_bytes(text: str | int) -> int:
+    """Return a number of bytes from ``8GB``, ``512MiB`` or a plain number.
+
+    Raises
+    ------
+    ParameterError
+        If it is not a positive size.
+
+    Examples
+    --------
+    >>> parse_bytes("1.5GB"), parse_bytes("4 KiB")
+    (1500000000, 4096)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", str(text), re.IGNORECASE)
+    unit = match[2].lower() if match else "?"
+    if match is None or unit not in UNITS | BINARY_UNITS or float(match[1]) <= 0:
+        raise ParameterError(f"Not a size in bytes: {text!r}. Write for instance 8GB or 512MiB.")
+    return int(float(match[1]) * (UNITS | BINARY_UNITS)[unit])
+
+
+def format_bytes(count: float) -> str:
+    """Return a size for people: ``1.5 GB``."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(count) < 999.5 or unit == "TB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
+        count /= 1000
+    raise AssertionError("unreachable")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings in force.
+
+    Attributes
+    ----------
+    cache
+        Folder for things that can be made or fetched again.
+    workers
+        Local worker processes; 0 means one a core.
+    memory
+        Bytes that all workers together may use; 0 means three quarters of what is free.
+    endpoint
+        Address of an S3 service other than AWS.
+    region
+        S3 region.
+    signed
+        Sign S3 requests with the usual AWS credentials instead of asking anonymously.
+    bucket
+        Bucket of a dataset whose address is not public.
+    """
+
+    cache: Path = Path("~/.cache/projectome")
+    workers: int = 0
+    memory: int = 0
+    endpoint: str = ""
+    region: str = "us-east-1"
+    signed: bool = False
+    bucket: str = ""
+
+
+def settings_file() -> Path:
+    """Return where the settings of this user live; ``PROJECTOME_CONFIG`` names another file."""
+    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    named = os.environ.get("PROJECTOME_CONFIG")
+    return Path(named or f"{base}/projectome/config.toml").expanduser()
+
+
+def resolve(arguments: Mapping[str, object] | None = None) -> tuple[Settings, dict[str, str]]:
+    """Return the settings in force and where each comes from.
+
+    Parameters
+    ----------
+    arguments
+        Settings given by the caller; None stands for not given.
+
+    Returns
+    -------
+    Settings
+        Resolved values.
+    dict
+        For each setting ``"argument"``, the path of the file, the name of the variable, or
+        ``"default"``.
+
+    Raises
+    ------
+    ParameterError
+        If a value cannot be understood, or the file is not TOML.
+    UnknownNameError
+        If there is no such setting.
+    """
+    path = settings_file()
+    stored = read_file(path)
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    given = {k: v for k, v in (arguments or {}).items() if v is not None}
+    for name in [*given, *stored]:
+        check_name(name)
+    for item in fields(Settings):
+        variable = f"PROJECTOME_{item.name.upper()}"
+        for source, where in ((given, "argument"), (stored, str(path)), (os.environ, variable)):
+            key = variable if source is os.environ else item.name
+            if key in source:
+                values[item.name] = convert(item.name, source[key], where)
+                sources[item.name] = where
+                break
+        else:
+            values[item.name] = convert(item.name, item.default, "default")
+            sources[item.name] = "default"
+    return Settings(**values), sources
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that is no setting.
+
+    Raises
+    ------
+    UnknownNameError
+        With the names there are.
+    """
+    names = [item.name for item in fields(Settings)]
+    if name not in names:
+        raise UnknownNameError("setting", name, names, list_with="projectome config show")
+
+
+def convert(name: str, value: object, where: str) -> object:
+    """Return the value of a setting in its own type.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot be understood.
+    """
+    text = str(value).strip()
+    if name == "cache":
+        return Path(text).expanduser()
+    if name == "memory":
+        return 0 if text == "0" else parse_bytes(text)
+    if name == "workers":
+        if not text.isdecimal():
+            raise ParameterError(f"workers is a whole number, not {value!r} (from {where}).")
+        return int(text)
+    if name == "signed":
+        if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+            raise ParameterError(f"signed is true or false, not {value!r} (from {where}).")
+        return text.lower() in ("true", "1", "yes")
+    return text
+
+
+def read_file(path: Path) -> dict[str, object]:
+    """Return what a settings file holds; nothing if there is none.
+
+    Raises
+    ------
+    ParameterError
+        If it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ParameterError(
+            f"Cannot read the settings in {path}: {error}. Correct or remove the file."
+        ) from None
+
+
+def store(name: str, value: str) -> Path:
+    """Write one setting into the settings file and return its path.
+
+    Raises
+    ------
+    ParameterError
+        If the value cannot be understood.
+    """
+    check_name(name)
+    path = settings_file()
+    current = read_file(path) | {name: str(convert(name, value, "argument"))}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    quoted = {k: str(v).replace("\\", "\\\\").replace('"', '\\"') for k, v in current.items()}
+    text = "".join(f'{key} = "{item}"\n' for key, item in sorted(quoted.items()))
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+    return path

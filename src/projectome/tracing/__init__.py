@@ -1,0 +1,1 @@
+"""Labels and images to skeletons: minimal paths, TEASAR, joins, somata."""

@@ -1,0 +1,1 @@
+"""The only place where domains meet: whole jobs and their reports."""
