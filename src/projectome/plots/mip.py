@@ -1,0 +1,195 @@
+"""Projections of volumes, alone or with traces and somata drawn over them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from projectome.core.points import Points
+from projectome.core.skeleton import Skeleton
+from projectome.core.space import Space
+from projectome.plots.style import (
+    ACCENT,
+    FOREGROUND,
+    direction_letters,
+    neuron_colours,
+    new_figure,
+    scale_bar,
+)
+
+AxisName: TypeAlias = Literal["z", "y", "x"]
+AXES: tuple[AxisName, ...] = ("z", "y", "x")
+# Rows and columns of a projection along each axis, as places in (z, y, x).
+PLANE: dict[AxisName, tuple[int, int]] = {"z": (1, 2), "y": (0, 2), "x": (1, 0)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A projection and where it lies.
+
+    Attributes
+    ----------
+    image
+        Shape (R, C), rows and columns as `PLANE` says for the axis.
+    axis
+        The axis that was projected away.
+    start, stop
+        Corners (z, y, x) of the voxels projected [um].
+    """
+
+    image: NDArray[Any]
+    axis: AxisName
+    start: tuple[float, float, float]
+    stop: tuple[float, float, float]
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """Left, right, bottom, top [um], the first row at the top."""
+        row, column = PLANE[self.axis]
+        return self.start[column], self.stop[column], self.stop[row], self.start[row]
+
+
+def contrast_limits(
+    image: NDArray[Any], percentiles: tuple[float, float] = (1.0, 99.7)
+) -> tuple[float, float]:
+    """Return display limits from percentiles of what is not zero padding."""
+    values = image[image > 0] if image.size and np.any(image > 0) else image
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(values, percentiles))
+    return low, high if high > low else low + 1
+
+
+def draw_view(
+    axes: Axes,
+    view: View,
+    *,
+    space: Space,
+    limits: tuple[float, float] | None = None,
+    colours: str = "gray",
+) -> None:
+    """Draw one projection with a scale bar and anatomical letters."""
+    low, high = limits or contrast_limits(view.image)
+    axes.imshow(
+        view.image, cmap=colours, vmin=low, vmax=high, extent=view.extent, interpolation="nearest"
+    )
+    axes.set_axis_off()
+    row, column = PLANE[view.axis]
+    left, right, *_ = view.extent
+    scale_bar(axes, right - left)
+    direction_letters(axes, space.toward[row], space.toward[column])
+
+
+def draw_traces(
+    axes: Axes,
+    skeletons: Sequence[Skeleton],
+    axis: AxisName,
+    *,
+    colours: NDArray[np.float64] | None = None,
+    width: float = 0.7,
+) -> None:
+    """Draw the edges of skeletons onto a projection, one colour a skeleton."""
+    row, column = PLANE[axis]
+    shades = neuron_colours(len(skeletons)) if colours is None else colours
+    pieces, shade = [], []
+    for skeleton, colour in zip(skeletons, shades, strict=True):
+        ends = skeleton.coordinates[skeleton.edges][:, :, [column, row]]
+        pieces.append(ends)
+        shade.append(np.repeat(colour[None], len(ends), axis=0))
+    if pieces:
+        lines = LineCollection(
+            list(np.concatenate(pieces)), colors=list(map(tuple, np.concatenate(shade))),
+            linewidths=width, capstyle="round",
+        )  # fmt: skip
+        axes.add_collection(lines, autolim=False)
+
+
+def draw_points(axes: Axes, points: Points, axis: AxisName) -> None:
+    """Draw points as rings onto a projection."""
+    row, column = PLANE[axis]
+    axes.scatter(
+        points.coordinates[:, column], points.coordinates[:, row],
+        s=36, facecolors="none", edgecolors=ACCENT, linewidths=1.1,
+    )  # fmt: skip
+
+
+def mip_figure(view: View, *, space: Space, title: str = "", width: float = 8.0) -> Figure:
+    """Return a figure of one projection."""
+    left, right, bottom, top = view.extent
+    height = max(1.2, width * (bottom - top) / max(right - left, 1e-9))
+    figure = new_figure(width, min(height, 3 * width) + (0.35 if title else 0))
+    axes = figure.add_axes((0.0, 0.0, 1.0, 0.94 if title else 1.0))
+    draw_view(axes, view, space=space)
+    if title:
+        figure.text(0.01, 0.975, title, color=FOREGROUND, fontsize=10, va="center")
+    return figure
+
+
+def three_views(
+    views: Mapping[AxisName, View],
+    *,
+    space: Space,
+    skeletons: Sequence[Skeleton] = (),
+    colours: NDArray[np.float64] | None = None,
+    somata: Points | None = None,
+    title: str = "",
+    dim: float = 1.0,
+) -> Figure:
+    """Return the three projections side by side, with traces and somata drawn over them.
+
+    Parameters
+    ----------
+    views
+        One view for each of z, y and x.
+    space
+        For the anatomical letters.
+    skeletons, colours
+        Traces, and one colour each.
+    somata
+        Points to ring.
+    title
+        Text above.
+    dim
+        Brightness of the image under the traces, 0 to 1.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The projection along z large at the left top, along x to its right, along y below.
+    """
+    start, stop = np.asarray(views["z"].start), np.asarray(views["z"].stop)
+    depth, height, width = stop - start
+    inches = 9.0 / (width + depth)
+    tall = (height + depth) * inches
+    if tall > 13:
+        inches, tall = inches * 13 / tall, 13.0
+    figure = new_figure((width + depth) * inches + 0.1, tall + 0.45)
+    total_w, total_h = figure.get_size_inches()
+    places = {
+        "z": (0.0, depth * inches / total_h, width * inches / total_w, height * inches / total_h),
+        "x": (
+            (width * inches + 0.1) / total_w, depth * inches / total_h,
+            depth * inches / total_w, height * inches / total_h,
+        ),
+        "y": (0.0, 0.0, width * inches / total_w, depth * inches / total_h - 0.1 / total_h),
+    }  # fmt: skip
+    for axis in AXES:
+        axes = figure.add_axes(places[axis])
+        low, high = contrast_limits(views[axis].image)
+        draw_view(axes, views[axis], space=space, limits=(low, low + (high - low) / dim))
+        draw_traces(axes, skeletons, axis, colours=colours)
+        if somata is not None and len(somata):
+            draw_points(axes, somata, axis)
+        left, right, bottom, top = views[axis].extent
+        axes.set_xlim(left, right)
+        axes.set_ylim(bottom, top)
+    if title:
+        figure.text(0.01, 1 - 0.2 / total_h, title, color=FOREGROUND, fontsize=10, va="center")
+    return figure

@@ -1,0 +1,217 @@
+"""Neurite probability and instance labels as block-wise steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from projectome.core.box import Block, BlockGrid, Box, Triple
+from projectome.engine.step import BlockStep
+from projectome.errors import ParameterError
+from projectome.filters.tubeness import halo_for, multiscale_tubeness
+from projectome.io.source import VolumeSource
+from projectome.segmentation.components import (
+    Labels,
+    fragment_id,
+    label_block,
+    renumber,
+    touching_pairs,
+)
+
+FULL = 255
+"""Stored value of probability 1; probabilities are kept as uint8."""
+
+
+def probability_of(response: NDArray[np.float32], midpoint: float) -> NDArray[np.float32]:
+    """Return how much a tube response speaks for a neurite, between 0 and 1.
+
+    Parameters
+    ----------
+    response
+        Tubeness of a normalised image, 0 or more.
+    midpoint
+        Response that gives one half.
+
+    Returns
+    -------
+    numpy.ndarray of float32
+        ``r / (r + midpoint)``: monotone, so that thresholds on one are thresholds on the other.
+    """
+    return response / (response + np.float32(midpoint))
+
+
+@dataclass(frozen=True)
+class NeuriteProbability(BlockStep):
+    """Probability of neurite a voxel, from the tubeness at several scales.
+
+    Attributes
+    ----------
+    image
+        The image.
+    background
+        Grey value that becomes 0.
+    scale
+        Grey values above the background that become 1.
+    midpoint
+        Normalised tube response that gives a probability of one half.
+    neurite_um
+        Standard deviations of the neurites looked for, finest first [um]; about half a radius
+        to a radius.
+    """
+
+    name: ClassVar[str] = "neurite-probability"
+    version: ClassVar[int] = 1
+
+    image: VolumeSource
+    background: float
+    scale: float
+    midpoint: float
+    neurite_um: tuple[float, ...] = (4.0, 8.0)
+
+    def __post_init__(self) -> None:
+        if not self.neurite_um or min(self.neurite_um) <= 0:
+            raise ParameterError(f"neurite_um needs positive sizes, not {self.neurite_um}.")
+        if self.scale <= 0 or self.midpoint <= 0:
+            raise ParameterError("scale and midpoint of the neurite probability are positive.")
+
+    def sigmas(self) -> list[tuple[float, float, float]]:
+        """Return the standard deviations in voxels (z, y, x), one triple a scale."""
+        z, y, x = self.image.open().voxel_size
+        return [(s / z, s / y, s / x) for s in self.neurite_um]
+
+    def halo(self) -> Triple:
+        """Return the reach of the largest kernel."""
+        reach = np.max([halo_for(sigma) for sigma in self.sigmas()], axis=0)
+        return int(reach[0]), int(reach[1]), int(reach[2])
+
+    def memory(self, block: Block) -> int:
+        """Return the peak: the image, its normalised copy and the filter's work space."""
+        return block.read.size * (self.image.open().dtype.itemsize + 44)
+
+    def __call__(self, block: Block) -> NDArray[np.uint8]:
+        """Return the probability of the core, 0 to 255."""
+        raw = self.image.open().read(block.read)
+        image = (raw.astype(np.float32) - np.float32(self.background)) / np.float32(self.scale)
+        response = multiscale_tubeness(image, self.sigmas())[block.inner]
+        probability = probability_of(response, self.midpoint)
+        return np.rint(probability * FULL).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class LabelBlocks(BlockStep):
+    """Local labels of the voxels above the low threshold, and a row a fragment.
+
+    Attributes
+    ----------
+    probability
+        Neurite probability, uint8.
+    grid
+        The blocks; every phase uses the same.
+    low
+        Voxels with at least this probability are foreground.
+    """
+
+    name: ClassVar[str] = "label-blocks"
+    version: ClassVar[int] = 1
+
+    probability: VolumeSource
+    grid: BlockGrid
+    low: float
+
+    def memory(self, block: Block) -> int:
+        """Return the peak: scores, labels and the flat indices of the foreground."""
+        return block.core.size * 24
+
+    def __call__(self, block: Block) -> dict[str, object]:
+        """Return ``labels`` (uint32) and ``fragments`` (a table)."""
+        volume = self.probability.open()
+        labels, table = label_block(volume.read(block.core), self.low * FULL, block, volume.shape)
+        number = self.grid.linear(block.index)
+        ids = fragment_id(number, table["local"].to_numpy())
+        table["peak"] /= FULL
+        return {"labels": labels, "fragments": table.assign(fragment=ids)}
+
+
+@dataclass(frozen=True)
+class MatchFaces(BlockStep):
+    """Pairs of fragments that touch across the faces of blocks.
+
+    Attributes
+    ----------
+    fragments
+        Local labels of `LabelBlocks`.
+    grid
+        The same blocks.
+    """
+
+    name: ClassVar[str] = "match-faces"
+    version: ClassVar[int] = 1
+
+    fragments: VolumeSource
+    grid: BlockGrid
+
+    def halo(self) -> Triple:
+        """Return one voxel: the neighbours' faces."""
+        return 1, 1, 1
+
+    def memory(self, block: Block) -> int:
+        """Return the peak: the labels, twice."""
+        return block.read.size * 8
+
+    def __call__(self, block: Block) -> pd.DataFrame:
+        """Return the columns ``here`` and ``there``."""
+        labels = self.fragments.open().read(block.read)
+        pairs = touching_pairs(labels.astype(np.uint32, copy=False), block, self.grid.shape)
+        return pd.DataFrame({"here": pairs[:, 0], "there": pairs[:, 1]})
+
+
+@dataclass(frozen=True)
+class Renumber(BlockStep):
+    """Component numbers in place of local labels.
+
+    Attributes
+    ----------
+    fragments
+        Local labels of `LabelBlocks`.
+    grid
+        The same blocks.
+    mapping
+        Parquet file of `merge_fragments`.
+    mapping_key
+        Hash of its contents; what is compared when a run is resumed.
+    """
+
+    name: ClassVar[str] = "renumber"
+    version: ClassVar[int] = 1
+
+    fragments: VolumeSource
+    grid: BlockGrid
+    mapping: str = field(compare=False)
+    mapping_key: str = ""
+
+    def memory(self, block: Block) -> int:
+        """Return the peak: old and new labels, and the table."""
+        return block.core.size * 12
+
+    def __call__(self, block: Block) -> Labels:
+        """Return the labels of the core, uint32."""
+        labels = self.fragments.open().read(block.core).astype(np.uint32, copy=False)
+        number = self.grid.linear(block.index)
+        return renumber(labels, number, _rows_of_block(self.mapping, number))
+
+
+def _rows_of_block(path: str, number: int) -> pd.DataFrame:
+    """Read the rows of one block; the file is sorted, so that other row groups are skipped."""
+    first, beyond = int(fragment_id(number, 0)), int(fragment_id(number + 1, 0))
+    rows = [("fragment", ">=", first), ("fragment", "<", beyond)]
+    return pq.read_table(path, filters=rows).to_pandas()
+
+
+def same_grid(grid: BlockGrid, halo: Triple) -> BlockGrid:
+    """Return the same blocks with another halo."""
+    return BlockGrid(Box(*grid.domain.bounds), grid.block_shape, halo)
