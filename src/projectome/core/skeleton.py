@@ -100,10 +100,10 @@ class Skeleton:
         n = len(parents)
         if n and not ((parents >= -1) & (parents < n)).all():
             raise ShapeError("A node names a parent that does not exist.")
-        if n and not (parents < np.arange(n)).all():
-            order = _depth_first(parents)
-            if len(order) < n:
-                raise ShapeError(f"{n - len(order)} nodes are their own ancestors: a loop.")
+        order = parents_first(parents)
+        if len(order) < n:
+            raise ShapeError(f"{n - len(order)} nodes are their own ancestors: a loop.")
+        if not np.array_equal(order, np.arange(n)):
             rank = np.empty(n, np.int64)
             rank[order] = np.arange(n)
             parents = np.where(parents[order] < 0, -1, rank[parents[order]])
@@ -316,18 +316,34 @@ class Skeleton:
         return Skeleton(transform(self.coordinates), self.parent, space, None, self.kind)
 
 
-def _depth_first(parents: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Order nodes so that parents precede children; nodes on loops are left out."""
-    children: list[list[int]] = [[] for _ in range(len(parents))]
-    stack: list[int] = []
-    for node, parent in enumerate(parents.tolist()):
-        (stack if parent < 0 else children[parent]).append(node)
-    stack.reverse()
+def parents_first(parents: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return an order of the nodes in which parents stand before their children.
+
+    Parameters
+    ----------
+    parents
+        Shape (N,), index of the parent, -1 at roots.
+
+    Returns
+    -------
+    numpy.ndarray of int64
+        The nodes tree by tree, depth first, roots and children in the order given; all of them as
+        they are where every parent already stands before its children. Nodes on loops, and those
+        that hang on them, are left out.
+    """
+    n = len(parents)
+    if (parents < np.arange(n)).all():
+        return np.arange(n)
+    # Children of node i are child[start[i]:start[i + 1]], the last given first; roots those of n.
+    owner = np.where(parents < 0, n, parents)
+    child = np.lexsort((-np.arange(n), owner)).tolist()
+    start = np.searchsorted(owner[child], np.arange(n + 2)).tolist()
+    stack = child[start[n] :]
     order = []
     while stack:
         node = stack.pop()
         order.append(node)
-        stack.extend(reversed(children[node]))
+        stack += child[start[node] : start[node + 1]]
     return np.asarray(order, dtype=np.int64)
 
 
