@@ -193,9 +193,7 @@ def as_plain(value: object) -> dict[str, Any]:
     return result
 
 
-def differences(
-    first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = ""
-) -> set[str]:
+def differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str = "") -> set[str]:
     """Return the dotted names of the entries in which two plain documents differ."""
     found: set[str] = set()
     for name in first.keys() | second.keys():
@@ -213,24 +211,23 @@ def to_toml(document: Mapping[str, Any]) -> str:
     Parameters
     ----------
     document
-        Texts, numbers, booleans, lists of those, and mappings of all that.
+        Texts, numbers, booleans, lists of those, and mappings of all that; keys are identifiers.
     """
-    return "\n".join(_toml_lines(document, ())) + "\n"
+    return "\n".join(_toml_lines(document, ())).lstrip("\n") + "\n"
 
 
 def _toml_lines(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
-    simple = {k: v for k, v in table.items() if v is not None and not isinstance(v, Mapping)}
-    nested = {k: v for k, v in table.items() if isinstance(v, Mapping)}
-    lines = [f"[{'.'.join(path)}]"] if path and (simple or not nested) else []
-    lines += [f"{key} = {_toml_value(value)}" for key, value in simple.items()]
-    for key, value in nested.items():
-        lines += ["", *_toml_lines(value, (*path, key))] if lines or path else []
-        if not lines and not path:
-            lines += _toml_lines(value, (key,))
+    lines = []
+    for key, value in table.items():
+        if value is not None and not isinstance(value, Mapping):
+            lines.append(f"{key} = {_toml_value(value)}")
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            lines += ["", f"[{'.'.join((*path, key))}]", *_toml_lines(value, (*path, key))]
     return lines
 
 
 def _toml_value(value: Any) -> str:
     if isinstance(value, list):
-        return "[" + ", ".join(_toml_value(v) for v in value) + "]"
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,111 @@
+"""Progress of runs on standard error: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from projectome.cli.console import LOG, STDERR
+from projectome.cli.options import TalkOptions
+from projectome.engine.events import (
+    BlockDone,
+    BlockFailed,
+    Event,
+    RunFinished,
+    RunStarted,
+    StageFinished,
+    StageStarted,
+)
+
+QUIET_SECONDS = 10.0
+"""On plain output a running step says how far it is no more often than this."""
+
+
+class Reporter:
+    """Shows the events of runs; use it as a context and pass it as `on_event`.
+
+    Parameters
+    ----------
+    talk
+        What the user asked for; nothing is shown if quiet, everything goes to the log.
+    """
+
+    def __init__(self, talk: TalkOptions) -> None:
+        self._quiet = talk.quiet
+        self._bar: Progress | None = None
+        self._tasks: dict[str, object] = {}
+        self._counts: dict[str, list[int]] = {}
+        self._spoke = 0.0
+
+    def __enter__(self) -> Reporter:
+        if STDERR.is_terminal and not self._quiet:
+            self._bar = Progress(
+                TextColumn("{task.description:22}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(compact=True),
+                console=STDERR,
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case StageStarted():
+                self._say(f"[{event.number}/{event.count}] {event.name}")
+            case StageFinished():
+                LOG.info("%s took %.1f s", event.name, event.seconds)
+            case RunStarted():
+                self._start(event)
+            case BlockDone():
+                self._advance(event)
+            case BlockFailed() if event.final:
+                self._say(f"    {event.step}: {event.block} failed: {event.error}")
+            case BlockFailed():
+                LOG.warning("%s: %s, attempt %d: %s", event.step, event.block, event.attempt, event.error)
+            case RunFinished():
+                self._finish(event)
+
+    def _say(self, text: str) -> None:
+        LOG.info("%s", text)
+        if not self._quiet:
+            STDERR.print(text, markup=False)
+
+    def _start(self, event: RunStarted) -> None:
+        self._counts[event.step] = [event.skipped, event.total]
+        self._spoke = time.monotonic()
+        if event.skipped:
+            self._say(f"    {event.step}: {event.skipped} of {event.total} blocks are done already")
+        if self._bar is not None:
+            self._tasks[event.step] = self._bar.add_task(
+                event.step, total=event.total, completed=event.skipped
+            )
+
+    def _advance(self, event: BlockDone) -> None:
+        counts = self._counts[event.step]
+        counts[0] += 1
+        if self._bar is not None:
+            self._bar.advance(self._tasks[event.step])  # type: ignore[arg-type]
+        elif time.monotonic() - self._spoke > QUIET_SECONDS:
+            self._spoke = time.monotonic()
+            self._say(f"    {event.step}: {counts[0]} of {counts[1]} blocks")
+
+    def _finish(self, event: RunFinished) -> None:
+        report = event.report
+        if self._bar is not None:
+            self._bar.remove_task(self._tasks.pop(event.step))  # type: ignore[arg-type]
+        text = f"    {event.step}: {report.done} blocks in {report.seconds:.1f} s"
+        self._say(text + (f", {report.failed} failed" if report.failed else ""))

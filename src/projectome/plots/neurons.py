@@ -1,0 +1,56 @@
+"""Figures of populations of neurons."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from projectome.plots.style import ACCENT, BACKGROUND, FOREGROUND, new_figure
+
+
+def length_figure(lengths: ArrayLike, with_soma: ArrayLike) -> Figure:
+    """Return how long the neurons and fragments are, and how much of the cable the longest hold.
+
+    Parameters
+    ----------
+    lengths
+        Cable length of each [mm].
+    with_soma
+        Whether each has a soma.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A histogram on a logarithmic axis, and the share of all cable in the n longest.
+    """
+    values = np.asarray(lengths, dtype=np.float64)
+    owned = np.asarray(with_soma, dtype=bool)
+    figure = new_figure(9.0, 2.8)
+    left, right = figure.subplots(1, 2)
+    for axes in (left, right):
+        axes.set_facecolor(BACKGROUND)
+        axes.tick_params(colors=FOREGROUND, labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(FOREGROUND)
+        axes.xaxis.label.set_color(FOREGROUND)
+        axes.yaxis.label.set_color(FOREGROUND)
+    if len(values):
+        low, high = max(values.min(), 1e-4), max(values.max(), 2e-4)
+        bins = np.geomspace(low * 0.99, high * 1.01, 25)
+        left.hist(
+            [values[owned], values[~owned]], bins=list(bins), stacked=True,
+            color=[ACCENT, "#5b8fb9"], label=["with soma", "fragment"],
+        )  # fmt: skip
+        left.set_xscale("log")
+        left.legend(fontsize=8, labelcolor=FOREGROUND, frameon=False)
+        share = np.cumsum(np.sort(values)[::-1]) / max(values.sum(), 1e-12)
+        right.plot(np.arange(1, len(share) + 1), 100 * share, color=ACCENT)
+        right.set_xscale("log")
+        right.set_ylim(0, 102)
+    left.set_xlabel("cable length [mm of tissue]")
+    left.set_ylabel("count")
+    right.set_xlabel("longest n")
+    right.set_ylabel("share of all cable [%]")
+    figure.tight_layout()
+    return figure
