@@ -24,17 +24,22 @@ class Address:
     root
         Bucket or host; empty for files and memory.
     path
-        Absolute local path, or the key without a slash in front.
+        Absolute local path, or the key without a slash in front; of an archive, its own.
+    member
+        Path inside the zip archive (``.zip``, ``.ozx``) at `path`; None for anything else, empty
+        for the archive itself.
     """
 
     scheme: str
     root: str
     path: str
+    member: str | None = None
 
     def __str__(self) -> str:
+        whole = "/".join(part for part in (self.path, self.member) if part)
         if self.scheme == "file":
-            return self.path
-        return f"{self.scheme}://" + "/".join(part for part in (self.root, self.path) if part)
+            return whole
+        return f"{self.scheme}://" + "/".join(part for part in (self.root, whole) if part)
 
 
 def parse(url: str | os.PathLike[str]) -> Address:
@@ -62,7 +67,7 @@ def parse(url: str | os.PathLike[str]) -> Address:
             f"Not an address: {text!r}. Give a path, s3://..., gs://... or http://..."
         )
     if not mark:
-        return Address("file", "", os.path.abspath(os.path.expanduser(text)))
+        return _archive(Address("file", "", os.path.abspath(os.path.expanduser(text))))
     scheme = scheme.lower()
     if scheme not in SCHEMES:
         raise ParameterError(
@@ -74,9 +79,9 @@ def parse(url: str | os.PathLike[str]) -> Address:
         host, _, path = rest.partition("/")
         if host not in ("", "localhost"):
             raise ParameterError(f"{text!r} names the host {host!r}; a local file is file:///PATH.")
-        return Address("file", "", os.path.abspath("/" + unquote(path)))
+        return _archive(Address("file", "", os.path.abspath("/" + unquote(path))))
     if scheme == "memory":
-        return Address(scheme, "", _key(rest, text))
+        return _archive(Address(scheme, "", _key(rest, text)))
     root, _, key = rest.partition("/")
     if scheme in ("http", "https"):
         parts = urlsplit(text)
@@ -87,7 +92,18 @@ def parse(url: str | os.PathLike[str]) -> Address:
             )
     if not root:
         raise ParameterError(f"{text!r} names no bucket or host: write {scheme}://NAME/KEY.")
-    return Address(scheme, root, _key(key, text))
+    return _archive(Address(scheme, root, _key(key, text)))
+
+
+def _archive(address: Address) -> Address:
+    """Split the address where a zip archive lies on its way; a local folder is none."""
+    found = re.search(r"\.(?:zip|ozx)(?=/|$)", address.path, re.IGNORECASE)
+    if found is None:
+        return address
+    archive = address.path[: found.end()]
+    if address.scheme == "file" and os.path.isdir(archive):
+        return address
+    return Address(address.scheme, address.root, archive, address.path[found.end() :].strip("/"))
 
 
 def _key(key: str, url: str) -> str:
@@ -128,7 +144,7 @@ def join(url: str | os.PathLike[str], *parts: str) -> str:
             f"The path {'/'.join(parts)!r} inside {url} leads out of it, which a volume may not "
             "do. Correct the path in its metadata, or open the other place by its own address."
         )
-    if address.scheme != "file":
+    if address.scheme != "file" or address.member is not None:
         return "/".join([str(address).rstrip("/"), *names])
     path = os.path.join(address.path, *names)
     home, there = Path(os.path.realpath(address.path)), Path(os.path.realpath(path))

@@ -1,0 +1,255 @@
+"""The clients behind `projectome.io.stores`: tensorstore with one shared context, and obstore."""
+
+from __future__ import annotations
+
+import functools
+import io
+import zipfile
+from datetime import timedelta
+from typing import IO, Any
+
+import obstore
+import obstore.store
+import tensorstore as ts
+
+from projectome.errors import FormatError, NotFoundError
+from projectome.io.access import PUBLIC, Access, bucket_region, shared_credentials
+from projectome.io.address import Address, parse
+from projectome.io.failures import mapped
+
+CACHE_LIMIT = 128 * 2**20
+CONCURRENCY = 128
+PATIENCE = 60.0
+"""Seconds that a request may take before its size is looked at."""
+SLOWEST = 100_000
+"""Bytes a second below which a transfer counts as broken."""
+
+
+@functools.cache
+def context() -> ts.Context:
+    """Return the tensorstore context that all stores of this process share.
+
+    Returns
+    -------
+    tensorstore.Context
+        A chunk cache of 128 MiB, 128 requests at a time a service, and retries that start after
+        50 ms and give up within about 10 s. Files are not synced to disk one by one: writes are
+        safe against the death of processes, not against the loss of power.
+    """
+    retries = {"max_retries": 8, "initial_delay": "50ms", "max_delay": "2s"}
+    limits: dict[str, object] = {
+        f"{service}_request_{what}": value
+        for service in ("s3", "gcs", "http")
+        for what, value in (("concurrency", {"limit": CONCURRENCY}), ("retries", retries))
+    }
+    return ts.Context(
+        {"cache_pool": {"total_bytes_limit": CACHE_LIMIT}, "file_io_sync": False, **limits}
+    )
+
+
+def wait(future: Any, *, url: str, doing: str = "read", nbytes: int = 0) -> Any:
+    """Return what a tensorstore future brings.
+
+    Parameters
+    ----------
+    future
+        What to wait for.
+    url
+        Whose it is, for the error.
+    doing
+        The verb for the error.
+    nbytes
+        Bytes to move; the deadline is a minute and the time at 100 kB/s.
+
+    Raises
+    ------
+    StoreError
+        Or one of its children: what went wrong, and the way out.
+    """
+    with mapped(url, doing):
+        return future.result(timeout=PATIENCE + nbytes / SLOWEST)
+
+
+def kvstore_spec(
+    url: str, *, access: Access | None = None, folder: bool = True
+) -> dict[str, object]:
+    """Return the tensorstore specification of a key-value store.
+
+    Parameters
+    ----------
+    url
+        Address of a folder, or of a file if `folder` is False.
+    access
+        How to ask; by the settings if None.
+    folder
+        Whether keys lie below the address.
+
+    Returns
+    -------
+    dict
+        To be opened with `context`.
+
+    Raises
+    ------
+    FormatError
+        If the address lies in a zip archive whose members are compressed.
+    """
+    address = parse(url)
+    how = access or Access.of()
+    if address.member is None or not (folder or address.member):
+        return _plain_spec(address, how, folder=folder)
+    _check_archive(address, how)
+    member = _slashed(address.member) if folder else address.member
+    return {"driver": "zip", "base": _plain_spec(address, how, folder=False), "path": member}
+
+
+def _slashed(path: str) -> str:
+    return path.rstrip("/") + "/" if path else path
+
+
+def _plain_spec(address: Address, how: Access, *, folder: bool) -> dict[str, object]:
+    path = _slashed(address.path) if folder else address.path
+    if address.scheme in ("file", "memory"):
+        return {"driver": address.scheme, "path": path}
+    if address.scheme in ("http", "https"):
+        return {"driver": "http", "base_url": f"{address.scheme}://{address.root}/{path}"}
+    if address.scheme == "gs" and not how.signed:
+        # Explicitly anonymous: the gcs driver would look for credentials first.
+        return {"driver": "http", "base_url": f"{PUBLIC['gs']}/{address.root}/{path}"}
+    if address.scheme == "gs":
+        return {"driver": "gcs", "bucket": address.root, "path": path}
+    spec: dict[str, object] = {
+        "driver": "s3",
+        "bucket": address.root,
+        "path": path,
+        "aws_region": _region(address.root, how),
+        "aws_credentials": {"type": "default" if how.signed else "anonymous"},
+    }
+    if how.endpoint:
+        spec["endpoint"] = how.endpoint
+    return spec
+
+
+def _region(bucket: str, how: Access) -> str:
+    return how.region or ("us-east-1" if how.endpoint else bucket_region(bucket))
+
+
+@functools.cache
+def _check_archive(address: Address, how: Access) -> None:
+    """Refuse archives with compressed members: those could unpack to anything.
+
+    References
+    ----------
+    RFC-9 of OME-NGFF: "The ZIP archive [...] SHOULD NOT use ZIP-level compression."
+    """
+    archive = Address(address.scheme, address.root, address.path)
+    url = str(archive)
+    with mapped(url, "open"), open_whole(archive, how) as file:
+        try:
+            members = zipfile.ZipFile(file).infolist()
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+            raise FormatError(
+                f"{url} is not a readable zip archive ({error}). Unpack it with other tools and "
+                "open the folder, or fetch it again."
+            ) from None
+    packed = [m.filename for m in members if m.compress_type != zipfile.ZIP_STORED]
+    if packed:
+        raise FormatError(
+            f"{url} holds compressed members, for instance {packed[0]!r}; only archives that store "
+            "their members as they are can be read in place. Unpack it and open the folder."
+        )
+
+
+def kvstore(url: str, *, access: Access | None = None, folder: bool = False) -> Any:
+    """Return an open tensorstore key-value store; arguments as for `kvstore_spec`."""
+    spec = kvstore_spec(url, access=access, folder=folder)
+    return wait(ts.KvStore.open(spec, context=context()), url=url, doing="open")
+
+
+def bucket(address: Address, access: Access | None = None) -> Any:
+    """Return the obstore store of the bucket or host of a remote address."""
+    return _bucket(address.scheme, address.root, access or Access.of())
+
+
+@functools.cache
+def _bucket(scheme: str, root: str, how: Access) -> Any:
+    common: dict[str, Any] = {
+        "client_options": {
+            "allow_http": True,
+            "connect_timeout": "5s",
+            "read_timeout": "30s",
+            "timeout": "10m",
+        },
+        "retry_config": {
+            "max_retries": 8,
+            "retry_timeout": timedelta(seconds=30),
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=50),
+                "max_backoff": timedelta(seconds=2),
+                "base": 2,
+            },
+        },
+    }
+    if scheme in ("http", "https"):
+        return obstore.store.HTTPStore.from_url(f"{scheme}://{root}", **common)
+    if scheme == "gs":
+        return obstore.store.GCSStore(root, skip_signature=not how.signed, **common)
+    config: dict[str, Any] = {"region": _region(root, how)}
+    if how.endpoint:
+        config["endpoint"] = how.endpoint
+    if how.signed:
+        config |= shared_credentials()
+    return obstore.store.S3Store(root, skip_signature=not how.signed, **config, **common)
+
+
+class RemoteFile(io.RawIOBase):
+    """A remote object as a file to read; each read is one range request."""
+
+    def __init__(self, address: Address, how: Access) -> None:
+        self._url, self._key, self._store = str(address), address.path, bucket(address, how)
+        with mapped(self._url, "open"):
+            self._size = int(obstore.head(self._store, self._key)["size"])
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say that it can be read from any place."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a place and return it."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer as far as the object goes and return the number of bytes."""
+        stop = min(self._size, self._at + len(buffer))
+        if stop <= self._at:
+            return 0
+        with mapped(self._url, "read"):
+            piece = obstore.get_range(self._store, self._key, start=self._at, end=stop)
+        count = len(piece)
+        memoryview(buffer)[:count] = memoryview(piece)
+        self._at += count
+        return count
+
+
+def open_whole(address: Address, how: Access, *, buffer: int = 2**18) -> IO[bytes]:
+    """Open a file or object, not a member of an archive, to read from any place in it."""
+    if address.scheme == "memory":
+        store = wait(
+            ts.KvStore.open(_plain_spec(address, how, folder=False), context=context()),
+            url=str(address),
+        )
+        found = wait(store.read(""), url=str(address))
+        if found.state == "missing":
+            raise NotFoundError(f"Nothing at {address}. Check the address.")
+        return io.BytesIO(found.value)
+    if address.scheme == "file":
+        with mapped(address.path, "open"):
+            return open(address.path, "rb")
+    return io.BufferedReader(RemoteFile(address, how), buffer)
