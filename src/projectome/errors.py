@@ -18,6 +18,7 @@
     │   └── UnknownNameError        no such name; suggests near ones (also a KeyError)
     ├── RunError                    a block-wise run failed
     │   ├── BlockFailedError        some blocks failed; the others are kept
+    │   ├── WorkerLostError         the process that worked on a block died
     │   ├── MemoryBudgetError       the job cannot fit into the memory given
     │   ├── OutputExistsError       the output holds something else (exit status 2)
     │   ├── OutputBusyError         another run writes to the same output
@@ -58,9 +59,21 @@ class ProjectomeError(Exception):
             "detail": str(self),
         }
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Worker processes send errors home; their text is made, so the constructor is not called.
+        return _restored, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         # KeyError would show the repr of its argument.
         return str(self.args[0]) if self.args else type(self).__name__
+
+
+def _restored(
+    kind: type[ProjectomeError], args: tuple[object, ...], state: dict[str, object]
+) -> ProjectomeError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class DataError(ProjectomeError):
@@ -214,6 +227,10 @@ class RunError(ProjectomeError):
 
 class BlockFailedError(RunError):
     """Some blocks failed; the finished ones are kept."""
+
+
+class WorkerLostError(RunError):
+    """The process that worked on a block died."""
 
 
 class MemoryBudgetError(RunError):

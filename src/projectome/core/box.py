@@ -36,6 +36,10 @@ def triple(value: int | ArrayLike, *, name: str = "value") -> Triple:
     ParameterError
         If there are neither one nor three integers.
     """
+    if isinstance(value, tuple) and len(value) == 3:
+        z, y, x = value
+        if type(z) is type(y) is type(x) is int:
+            return value  # grids make millions of boxes: the common case costs no array
     array = np.asarray(value)
     if array.ndim == 0:
         array = np.repeat(array, 3)
@@ -61,7 +65,8 @@ class Box:
     def __post_init__(self) -> None:
         object.__setattr__(self, "start", triple(self.start, name="start"))
         object.__setattr__(self, "stop", triple(self.stop, name="stop"))
-        if any(b < a for a, b in zip(self.start, self.stop, strict=True)):
+        (a, b, c), (d, e, f) = self.start, self.stop
+        if d < a or e < b or f < c:
             raise ShapeError(f"A box must not stop before it starts: {self.start}..{self.stop}.")
 
     @classmethod
@@ -121,8 +126,10 @@ class Box:
 
     def __and__(self, other: Box) -> Box:
         """Intersection; empty (at the larger start) where the boxes do not meet."""
-        start = np.maximum(self.start, other.start)
-        return Box(triple(start), triple(np.maximum(start, np.minimum(self.stop, other.stop))))
+        (a, b, c), (d, e, f) = self.bounds
+        (g, h, i), (j, k, m) = other.bounds
+        z, y, x = max(a, g), max(b, h), max(c, i)
+        return Box((z, y, x), (max(z, min(d, j)), max(y, min(e, k)), max(x, min(f, m))))
 
     def __or__(self, other: Box) -> Box:
         """Smallest box around both."""
@@ -132,8 +139,9 @@ class Box:
 
     def grow(self, margin: int | ArrayLike) -> Box:
         """Return the box grown by `margin` voxels to both sides of each axis."""
-        m = np.asarray(triple(margin, name="margin"))
-        return Box(triple(self.start - m), triple(self.stop + m))
+        z, y, x = triple(margin, name="margin")
+        (a, b, c), (d, e, f) = self.bounds
+        return Box((a - z, b - y, c - x), (d + z, e + y, f + x))
 
     def shift(self, offset: ArrayLike) -> Box:
         """Return the box moved by `offset` voxels."""
@@ -225,9 +233,19 @@ class BlockGrid:
     def __getitem__(self, index: Triple) -> Block:
         if any(not 0 <= i < n for i, n in zip(index, self.shape, strict=True)):
             raise ParameterError(f"No block {index} in a grid of {self.shape} blocks.")
-        start = np.asarray(self.domain.start) + np.asarray(index) * self.block_shape
-        core = Box(triple(start), triple(start + self.block_shape)) & self.domain
-        return Block(triple(index), core, core.grow(self.halo) & self.domain)
+        index = triple(index, name="index")
+        z, y, x = (
+            first + i * step
+            for first, i, step in zip(self.domain.start, index, self.block_shape, strict=True)
+        )
+        depth, height, width = self.block_shape
+        core = Box((z, y, x), (z + depth, y + height, x + width)) & self.domain
+        return Block(index, core, core.grow(self.halo) & self.domain)
+
+    def nth(self, place: int) -> Block:
+        """Return the block at a place in the order of iteration; the inverse of `linear`."""
+        _, height, width = self.shape
+        return self[(place // (height * width), place // width % height, place % width)]
 
     def linear(self, index: Triple) -> int:
         """Return the place of a block in the order of iteration."""
