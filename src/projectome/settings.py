@@ -7,6 +7,7 @@ environment over the default.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -36,18 +37,22 @@ def parse_bytes(text: str | int) -> int:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?i?)b?\s*", str(text), re.IGNORECASE)
     unit = match[2].lower() if match else "?"
-    if match is None or unit not in UNITS | BINARY_UNITS or float(match[1]) <= 0:
+    factor = (UNITS | BINARY_UNITS).get(unit, 0)
+    count = int(float(match[1]) * factor) if match else 0
+    if count < 1:
         raise ParameterError(f"Not a size in bytes: {text!r}. Write for instance 8GB or 512MiB.")
-    return int(float(match[1]) * (UNITS | BINARY_UNITS)[unit])
+    return count
 
 
 def format_bytes(count: float) -> str:
     """Return a size for people: ``1.5 GB``."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(count) < 999.5 or unit == "TB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
+    if count < 999.5:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB"):
         count /= 1000
-    raise AssertionError("unreachable")
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+    return f"{count / 1000:.3g} TB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +204,9 @@ def store(name: str, value: str) -> Path:
     path = settings_file()
     current = read_file(path) | {name: str(convert(name, value, "argument"))}
     path.parent.mkdir(parents=True, exist_ok=True)
-    quoted = {k: str(v).replace("\\", "\\\\").replace('"', '\\"') for k, v in current.items()}
-    text = "".join(f'{key} = "{item}"\n' for key, item in sorted(quoted.items()))
+    # A JSON text is a TOML basic string.
+    lines = [f"{k} = {json.dumps(str(v), ensure_ascii=False)}\n" for k, v in current.items()]
+    text = "".join(sorted(lines))
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

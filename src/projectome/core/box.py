@@ -43,7 +43,8 @@ def triple(value: int | ArrayLike, *, name: str = "value") -> Triple:
     array = np.asarray(value)
     if array.ndim == 0:
         array = np.repeat(array, 3)
-    if array.shape != (3,) or not np.equal(array, np.floor(array)).all():
+    whole = array.dtype.kind in "iufb" and (np.isfinite(array) & (array == np.floor(array))).all()
+    if array.shape != (3,) or not whole:
         raise ParameterError(f"{name} must be one integer or three (z, y, x), not {value!r}.")
     z, y, x = (int(v) for v in array)
     return z, y, x
@@ -92,8 +93,16 @@ class Box:
         return self.slices_in((0, 0, 0))
 
     def slices_in(self, origin: Triple) -> tuple[slice, slice, slice]:
-        """Return the index of an array whose first voxel is at `origin`."""
+        """Return the index of an array whose first voxel is at `origin`.
+
+        Raises
+        ------
+        ShapeError
+            If the box starts before the array, where an index would count from its end.
+        """
         (a, b, c), (d, e, f) = self.shift(tuple(-o for o in origin)).bounds
+        if min(a, b, c) < 0:
+            raise ShapeError(f"The box {self} starts before the array, whose first is {origin}.")
         return slice(a, d), slice(b, e), slice(c, f)
 
     @property
@@ -132,7 +141,9 @@ class Box:
         return Box((z, y, x), (max(z, min(d, j)), max(y, min(e, k)), max(x, min(f, m))))
 
     def __or__(self, other: Box) -> Box:
-        """Smallest box around both."""
+        """Smallest box around the voxels of both."""
+        if not self.size or not other.size:
+            return self if self.size else other
         return Box(
             triple(np.minimum(self.start, other.start)), triple(np.maximum(self.stop, other.stop))
         )
@@ -149,8 +160,16 @@ class Box:
         return Box(triple(self.start + o), triple(self.stop + o))
 
     def coarsen(self, factor: int | ArrayLike) -> Box:
-        """Return the smallest box of a grid `factor` times coarser that covers this one."""
+        """Return the smallest box of a grid `factor` times coarser that covers this one.
+
+        Raises
+        ------
+        ParameterError
+            If a factor is below 1.
+        """
         f = np.asarray(triple(factor, name="factor"))
+        if f.min() < 1:
+            raise ParameterError(f"A coarser grid has factors of at least 1, not {factor!r}.")
         return Box(triple(np.asarray(self.start) // f), triple(-(-np.asarray(self.stop) // f)))
 
     def __str__(self) -> str:

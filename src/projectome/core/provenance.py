@@ -40,7 +40,9 @@ def plain(value: object) -> object:
         return {
             str(key): plain(item) for key, item in sorted(value.items(), key=lambda p: str(p[0]))
         }
-    if isinstance(value, (list, tuple, np.ndarray)):
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, (set, frozenset)):
         return sorted(map(str, value))
@@ -96,6 +98,9 @@ class Record:
     def __post_init__(self) -> None:
         object.__setattr__(self, "parameters", MappingProxyType(dict(self.parameters)))
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Record, (self.step, dict(self.parameters), dict(self.inputs), self.software)
 
     @property
     def key(self) -> str:

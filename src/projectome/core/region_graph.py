@@ -28,12 +28,22 @@ def connected_components(count: int, pairs: ArrayLike) -> NDArray[np.int64]:
     numpy.ndarray of int64
         Shape (count,). It does not depend on the order of the pairs.
 
+    Raises
+    ------
+    ShapeError
+        If a pair names something else.
+
     References
     ----------
     Shiloach Y., Vishkin U. (1982), An O(log n) parallel connectivity algorithm, J. Algorithms 3.
     """
     leader = np.arange(count)
     edges = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+    if len(edges) and not (edges.min() >= 0 and edges.max() < count):
+        raise ShapeError(
+            f"Pairs of {count} items name items {edges.min()} to {edges.max()}; they are numbered "
+            "from 0."
+        )
     while len(edges):
         a, b = leader[edges[:, 0]], leader[edges[:, 1]]
         open_edges = a != b
@@ -71,7 +81,7 @@ class RegionGraph:
         fragments = read_only(self.fragments, np.uint64)
         edges = read_only(np.asarray(self.edges, dtype=np.uint64).reshape(-1, 2))
         score = read_only(self.score, np.float32)
-        if fragments.ndim != 1 or (np.diff(fragments.astype(object)) <= 0).any():
+        if fragments.ndim != 1 or (fragments[1:] <= fragments[:-1]).any():
             raise ShapeError("Fragment ids are a column of ascending, different numbers.")
         if len(fragments) and fragments[0] == 0:
             raise ShapeError("0 is background and cannot be a fragment.")
@@ -90,6 +100,9 @@ class RegionGraph:
 
     def __len__(self) -> int:
         return len(self.edges)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return RegionGraph, (self.fragments, self.edges, self.score, dict(self.columns))
 
     def segments(self, threshold: float) -> NDArray[np.uint64]:
         """Return for each fragment the smallest fragment id of its segment.

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from projectome.core.affine import coordinates, read_only
 from projectome.core.points import check_spaces
+from projectome.core.region_graph import connected_components
 from projectome.core.space import Space
 from projectome.errors import ShapeError, SpaceMismatchError
 
@@ -145,11 +146,24 @@ class Skeleton:
         -------
         Skeleton
             With all N nodes, reordered; single nodes are trees of their own.
+
+        Raises
+        ------
+        ShapeError
+            If an edge or a root is no node.
         """
         positions = np.asarray(coordinates, dtype=np.float64).reshape(-1, 3)
         pairs = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
-        parents = _spanning_forest(positions, pairs, roots)
-        return cls.from_parents(positions, parents, space, radius=radius)
+        named = np.concatenate([pairs.ravel(), np.asarray(roots, dtype=np.int64)])
+        if len(named) and not (named.min() >= 0 and named.max() < len(positions)):
+            raise ShapeError(
+                f"Edges and roots are nodes 0 to {len(positions) - 1}; they name "
+                f"{named.min()} to {named.max()}."
+            )
+        forest = _shortest_forest(positions, pairs)
+        return cls.from_parents(
+            positions, _rooted(len(positions), forest, roots), space, radius=radius
+        )
 
     def __len__(self) -> int:
         return len(self.parent)
@@ -201,24 +215,20 @@ class Skeleton:
     @cached_property
     def tree(self) -> NDArray[np.int64]:
         """Number of the tree of each node, shape (N,), counted in the order of the roots."""
-        number = np.empty(len(self), np.int64)
+        number: list[int] = []
         count = 0
-        for node, parent in enumerate(self.parent.tolist()):
-            if parent < 0:
-                number[node], count = count, count + 1
-            else:
-                number[node] = number[parent]
-        return number
+        for parent in self.parent.tolist():
+            number.append(count if parent < 0 else number[parent])
+            count += parent < 0
+        return np.asarray(number, dtype=np.int64)
 
     @cached_property
     def root_distance(self) -> NDArray[np.float64]:
         """Path length to the root of each node, shape (N,) [um of the space]."""
-        distance = np.zeros(len(self))
-        steps = self.lengths.tolist()
-        for node, parent in enumerate(self.parent.tolist()):
-            if parent >= 0:
-                distance[node] = distance[parent] + steps[node]
-        return distance
+        distance: list[float] = []
+        for parent, step in zip(self.parent.tolist(), self.lengths.tolist(), strict=True):
+            distance.append(step if parent < 0 else distance[parent] + step)
+        return np.asarray(distance, dtype=np.float64)
 
     @cached_property
     def segments(self) -> tuple[NDArray[np.int64], ...]:
@@ -265,7 +275,24 @@ class Skeleton:
 
     def trees(self) -> list[Skeleton]:
         """Return one skeleton a tree, in the order of the roots."""
-        return [self.take(self.tree == t) for t in range(len(self.roots))]
+        order = np.argsort(self.tree, kind="stable")
+        rank = np.empty(len(self), np.int64)
+        rank[order] = np.arange(len(self))
+        ends = np.cumsum(np.bincount(self.tree)).tolist()
+        parts = []
+        for start, stop in zip([0, *ends], ends, strict=False):
+            nodes = order[start:stop]
+            parent = self.parent[nodes]
+            parts.append(
+                Skeleton(
+                    self.coordinates[nodes],
+                    np.where(parent < 0, -1, rank[parent] - start),
+                    self.space,
+                    None if self.radius is None else self.radius[nodes],
+                    None if self.kind is None else self.kind[nodes],
+                )
+            )
+        return parts
 
     @classmethod
     def concatenate(cls, parts: Sequence[Skeleton], *, space: Space) -> Skeleton:
@@ -347,30 +374,39 @@ def parents_first(parents: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(order, dtype=np.int64)
 
 
-def _spanning_forest(
-    positions: NDArray[np.float64], pairs: NDArray[np.int64], roots: Sequence[int]
-) -> NDArray[np.int64]:
-    """Return parents of the shortest spanning forest (Kruskal 1956), rooted as asked."""
-    n = len(positions)
-    lengths = np.linalg.norm(positions[pairs[:, 0]] - positions[pairs[:, 1]], axis=1)
-    low, high = pairs.min(axis=1, initial=n), pairs.max(axis=1, initial=-1)
-    leader = list(range(n))
-    neighbours: list[list[int]] = [[] for _ in range(n)]
+def _shortest_forest(positions: NDArray[np.float64], pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the edges of the shortest spanning forest, shape (N - T, 2).
 
-    def find(node: int) -> int:
-        while leader[node] != node:
-            leader[node] = leader[leader[node]]
-            node = leader[node]
-        return node
+    References
+    ----------
+    Boruvka O. (1926), O jistem problemu minimalnim, Prace Mor. Prirodoved. Spol. 3, 37-58.
+    """
+    low, high = np.sort(pairs, axis=1).T
+    lengths = np.linalg.norm(positions[low] - positions[high], axis=1)
+    edges = pairs[np.lexsort((high, low, lengths))]  # sorted, so that an index is a rank
+    n, rank = len(positions), np.arange(len(edges))
+    chosen = np.zeros(len(edges), dtype=bool)
+    tree = np.arange(n)
+    while True:
+        a, b = tree[edges[rank]].T
+        rank, a, b = rank[a != b], a[a != b], b[a != b]
+        if not len(rank):
+            return edges[chosen]
+        nearest = np.full(n, len(edges))
+        np.minimum.at(nearest, a, rank)
+        np.minimum.at(nearest, b, rank)
+        joined = nearest[nearest < len(edges)]
+        chosen[joined] = True
+        tree = connected_components(n, tree[edges[joined]])[tree]
 
-    for a, b in pairs[np.lexsort((high, low, lengths))].tolist():
-        first, second = find(a), find(b)
-        if first != second:
-            leader[max(first, second)] = min(first, second)
-            neighbours[a].append(b)
-            neighbours[b].append(a)
 
-    parents = np.full(n, -2, np.int64)
+def _rooted(n: int, edges: NDArray[np.int64], roots: Sequence[int]) -> NDArray[np.int64]:
+    """Return the parents of `n` nodes in a forest of undirected edges, rooted as asked."""
+    ends = np.concatenate([edges, edges[:, ::-1]])
+    ends = ends[np.argsort(ends[:, 0], kind="stable")]
+    other = ends[:, 1].tolist()
+    first = np.searchsorted(ends[:, 0], np.arange(n + 1)).tolist()
+    parents = [-2] * n
     for start in [*roots, *range(n)]:
         if parents[start] != -2:
             continue
@@ -378,8 +414,8 @@ def _spanning_forest(
         stack = [start]
         while stack:
             node = stack.pop()
-            for other in neighbours[node]:
-                if parents[other] == -2:
-                    parents[other] = node
-                    stack.append(other)
-    return parents
+            for neighbour in other[first[node] : first[node + 1]]:
+                if parents[neighbour] == -2:
+                    parents[neighbour] = node
+                    stack.append(neighbour)
+    return np.asarray(parents, dtype=np.int64)

@@ -119,6 +119,10 @@ class Space:
             raise ParameterError(
                 f"Two axes of a space cannot run along one anatomical line: {self.toward!r}."
             )
+        if self.unit not in ("micrometer", "voxel"):
+            raise ParameterError(
+                f"Coordinates are in micrometers or voxels, not {self.unit!r}; convert them."
+            )
         if not (math.isfinite(self.expansion) and 0.1 <= self.expansion <= 100):
             raise ParameterError(
                 f"An expansion factor lies between 0.1 and 100, not {self.expansion!r}."

@@ -286,6 +286,9 @@ class Pyramid:
             raise ShapeError("All levels of a pyramid lie in one space.")
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Pyramid, (self.levels, self.problems, dict(self.metadata))
+
     def __len__(self) -> int:
         return len(self.levels)
 
