@@ -143,7 +143,7 @@ class Processes:
         RunError
             If worker processes cannot be started.
         """
-        payload = _pickled(fn)
+        payload = pickled(fn)
         source = iter(tasks)
         with selectors.DefaultSelector() as selector:
             busy: dict[_Worker, T] = {}
@@ -191,7 +191,14 @@ class Processes:
 _END, _READY = object(), object()
 
 
-def _pickled(fn: Callable[..., Any]) -> bytes:
+def pickled(fn: Callable[..., Any]) -> bytes:
+    """Return a function as bytes for another process.
+
+    Raises
+    ------
+    ParameterError
+        If that is not possible.
+    """
     try:
         return pickle.dumps(fn, protocol=pickle.HIGHEST_PROTOCOL)
     except Exception as error:
@@ -227,16 +234,13 @@ class _Worker:
     def receive(self) -> Any:
         """Return what the worker made of its task, or that it is ready to begin."""
         try:
-            answer = self.connection.recv_bytes()
+            data = self.connection.recv_bytes()
         except (EOFError, OSError):
             return self._death()
         if not self._ready:
             self._ready = True
             return _READY
-        try:
-            return pickle.loads(answer)  # noqa: S301 - from a process of our own
-        except Exception as error:  # noqa: BLE001 - a class may refuse in any way
-            return RunError(f"The result of a task cannot be read back: {error!r}")
+        return received(data)
 
     def _death(self) -> WorkerLostError:
         self.connection.close()
@@ -294,18 +298,27 @@ def _serve(connection: Connection) -> None:
         while True:
             payload, task = pickle.loads(connection.recv_bytes())  # noqa: S301 - our driver's
             if payload is not None:
-                fn = attempt(pickle.loads, payload)
+                fn = received(payload)
             outcome = fn if isinstance(fn, Exception) else attempt(fn, task)
-            connection.send_bytes(_answer(outcome))
+            connection.send_bytes(answer(outcome))
 
 
-def _answer(outcome: Any) -> bytes:
+def answer(outcome: Any) -> bytes:
+    """Return the outcome of a task as bytes for the driver, whatever it is."""
     if isinstance(outcome, Exception):
         outcome = portable(outcome)
     try:
         return pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 - a result may refuse in any way
         return pickle.dumps(portable(error), pickle.HIGHEST_PROTOCOL)
+
+
+def received(data: bytes) -> Any:
+    """Return the outcome of a task from what `answer` made of it."""
+    try:
+        return pickle.loads(data)  # noqa: S301 - from a process of our own
+    except Exception as error:  # noqa: BLE001 - a class may refuse in any way
+        return RunError(f"The result of a task cannot be read back: {error!r}")
 
 
 def _die_with_parent() -> None:

@@ -25,19 +25,28 @@ from projectome.engine.events import (
     RunStarted,
 )
 from projectome.engine.executors import Executor, Processes, Serial, portable
-from projectome.engine.grid import block_memory, check_room, memory_budget, room, worker_count
+from projectome.engine.grid import (
+    PROCESS,
+    block_memory,
+    check_room,
+    memory_budget,
+    room,
+    worker_count,
+)
 from projectome.engine.ledger import Ledger, Marker, open_ledger
 from projectome.engine.sinks import Sink
 from projectome.engine.step import Step, describe
 from projectome.errors import (
     BlockFailedError,
     CancelledError,
+    MemoryBudgetError,
     MissingExtraError,
     OutputBusyError,
     ParameterError,
     StorageFullError,
     WorkerLostError,
 )
+from projectome.settings import format_bytes
 
 BATCH_SECONDS = 0.2
 """Blocks travel in batches that take about so long: little overhead, lively progress."""
@@ -167,64 +176,70 @@ def run(
     if retries < 0:
         raise ParameterError(f"retries is a number from 0 on, not {retries}.")
     start = time.perf_counter()
-    count = _fitting_workers(step, grid, executor, workers, memory_budget(memory))
     description = describe(step, grid)
-    with open_ledger(ledger, description, len(grid), overwrite=overwrite) as book:
+    need, budget = block_memory(step, grid), memory_budget(memory)
+    with (
+        _opened(executor, need, budget, workers) as crew,
+        open_ledger(ledger, description, len(grid), overwrite=overwrite) as book,
+    ):
+        _check_memory(crew, step, need, budget)
         done = book.done()
         if done.any() and not sink.holds(book.marker.key):
             book.forget()  # the output was removed, the ledger was not
             done[:] = False
-        work = Work(step, grid, sink.begin(book.marker.key, grid), book.marker)
-        count = min(count, max(1, int((~done).sum())))
-        job = _Job(work, book, retries + 1, on_event)
         skipped = int(done.sum())
+        work = Work(step, grid, sink.begin(book.marker.key, grid), book.marker)
+        job = _Job(work, book, retries + 1, on_event)
+        job.tell(RunStarted(step.name, len(grid), skipped, crew.workers))
         try:
-            with _opened(executor, count) as crew:
-                job.tell(RunStarted(step.name, len(grid), skipped, crew.workers))
-                job.finish(crew, np.flatnonzero(~done))
+            job.finish(crew, np.flatnonzero(~done))
         except KeyboardInterrupt:
             raise CancelledError(
                 f"Stopped. {skipped + job.done} of {len(grid)} blocks of step {step.name!r} are "
                 "finished and kept: run the same again to go on."
             ) from None
-        seconds = time.perf_counter() - start
-        report = RunReport(len(grid), job.done, skipped, job.failed, seconds, job.peak_rss)
+    seconds = time.perf_counter() - start
+    report = RunReport(len(grid), job.done, skipped, job.failed, seconds, job.peak_rss)
     job.tell(RunFinished(step.name, report))
     job.check(report)
     return report
 
 
-def _fitting_workers(
-    step: Step, grid: BlockGrid, executor: str | Executor, workers: int | None, budget: int
-) -> int:
-    """Return the number of workers; all of them fit into the memory."""
-    what, need = f"The blocks of step {step.name!r}", block_memory(step, grid)
-    if not isinstance(executor, str):
-        if executor.memory is None:
-            check_room(need, budget, executor.workers, what=what)
-        return executor.workers
-    if executor == "serial" or "://" in executor:
-        count = 1
-    else:
-        count = worker_count(workers)
-        while workers is None and count > 1 and need > room(budget, count):
-            count -= 1
-    check_room(need, budget, count, what=what)
-    return count
-
-
 @contextlib.contextmanager
-def _opened(executor: str | Executor, workers: int) -> Iterator[Executor]:
+def _opened(
+    executor: str | Executor, need: int, budget: int, workers: int | None
+) -> Iterator[Executor]:
+    """Give the executor that is meant; workers that nobody has counted are as many as fit."""
     if not isinstance(executor, str):
         yield executor
     elif executor == "serial":
         yield Serial()
     elif executor == "processes":
-        with Processes(workers) as crew:
+        count = worker_count(workers)
+        while workers is None and count > 1 and need > room(budget, count):
+            count -= 1
+        with Processes(count) as crew:
             yield crew
+    elif executor.startswith("dask://"):
+        from projectome.engine.dask import Dask
+
+        with Dask(executor) as cluster:
+            yield cluster
     else:
         raise ParameterError(
             f"Unknown executor {executor!r}. Known: serial, processes, dask://HOST:PORT."
+        )
+
+
+def _check_memory(crew: Executor, step: Step, need: int, budget: int) -> None:
+    what = f"The blocks of step {step.name!r}"
+    if crew.memory is None:
+        check_room(need, budget, crew.workers, what=what)
+    elif need + PROCESS > crew.memory:
+        raise MemoryBudgetError(
+            f"{what} need {format_bytes(need + PROCESS)} each, but the workers have "
+            f"{format_bytes(crew.memory)} a task. Give the workers more memory or fewer threads, "
+            "or plan smaller blocks with a smaller --memory."
         )
 
 
