@@ -1,8 +1,8 @@
 """Every example of the README and the documentation runs.
 
 A page is one session: its blocks run in order, in one folder and one Python namespace. Blocks of
-``python`` are executed, blocks of ``bash`` are given to bash. A block that cannot run here says so in
-the line before it: ``<!-- not run: REASON -->``. Other languages are output or data.
+``python`` are executed, blocks of ``bash`` are given to bash. A block that cannot run here says so
+in the line before it: ``<!-- not run: REASON -->``. Other languages are output or data.
 """
 
 from __future__ import annotations
@@ -57,8 +57,13 @@ def test_examples_run(page, tmp_path, monkeypatch):
             continue  # these two are what runs this test, and have tests of their own
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", code],
-            cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, f"{page.name}:{line}\n{code}\n{done.stdout}\n{done.stderr}"
 
 

@@ -22,6 +22,8 @@ from projectome.settings import resolve
 STDERR = Console(stderr=True, soft_wrap=True, highlight=False)
 STDOUT = Console(soft_wrap=True, highlight=False)
 LOG = logging.getLogger("projectome")
+LOG.addHandler(logging.NullHandler())
+LOG.propagate = False
 
 
 def start_log(path: Path) -> Path:
@@ -129,7 +131,7 @@ def explain(error: BaseException, words: Sequence[str]) -> int:
 def _unexpected(error: BaseException) -> int:
     """Keep the traceback of a defect in a log and say where it is."""
     text = "".join(traceback.format_exception(error))
-    if not LOG.handlers:
+    if not any(isinstance(handler, logging.FileHandler) for handler in LOG.handlers):
         start_verb_log("crash")
     LOG.error("%s", text)
     where = next((h.baseFilename for h in LOG.handlers if isinstance(h, logging.FileHandler)), "")

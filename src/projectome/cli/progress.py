@@ -75,7 +75,9 @@ class Reporter:
             case BlockFailed() if event.final:
                 self._say(f"    {event.step}: {event.block} failed: {event.error}")
             case BlockFailed():
-                LOG.warning("%s: %s, attempt %d: %s", event.step, event.block, event.attempt, event.error)
+                LOG.warning(
+                    "%s: %s, attempt %d: %s", event.step, event.block, event.attempt, event.error
+                )
             case RunFinished():
                 self._finish(event)
 

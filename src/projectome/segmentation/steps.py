@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from projectome.core.box import Block, BlockGrid, Box, Triple
+from projectome.core.box import Block, BlockGrid, Triple
 from projectome.engine.step import BlockStep
 from projectome.errors import ParameterError
 from projectome.filters.tubeness import halo_for, multiscale_tubeness
@@ -66,6 +66,7 @@ class NeuriteProbability(BlockStep):
 
     name: ClassVar[str] = "neurite-probability"
     version: ClassVar[int] = 1
+    bytes_per_voxel: ClassVar[int] = 64
 
     image: VolumeSource
     background: float
@@ -88,10 +89,6 @@ class NeuriteProbability(BlockStep):
         """Return the reach of the largest kernel."""
         reach = np.max([halo_for(sigma) for sigma in self.sigmas()], axis=0)
         return int(reach[0]), int(reach[1]), int(reach[2])
-
-    def memory(self, block: Block) -> int:
-        """Return the peak: the image, its normalised copy and the filter's work space."""
-        return block.read.size * (self.image.open().dtype.itemsize + 44)
 
     def __call__(self, block: Block) -> NDArray[np.uint8]:
         """Return the probability of the core, 0 to 255."""
@@ -118,14 +115,11 @@ class LabelBlocks(BlockStep):
 
     name: ClassVar[str] = "label-blocks"
     version: ClassVar[int] = 1
+    bytes_per_voxel: ClassVar[int] = 24
 
     probability: VolumeSource
     grid: BlockGrid
     low: float
-
-    def memory(self, block: Block) -> int:
-        """Return the peak: scores, labels and the flat indices of the foreground."""
-        return block.core.size * 24
 
     def __call__(self, block: Block) -> dict[str, object]:
         """Return ``labels`` (uint32) and ``fragments`` (a table)."""
@@ -151,6 +145,7 @@ class MatchFaces(BlockStep):
 
     name: ClassVar[str] = "match-faces"
     version: ClassVar[int] = 1
+    bytes_per_voxel: ClassVar[int] = 12
 
     fragments: VolumeSource
     grid: BlockGrid
@@ -158,10 +153,6 @@ class MatchFaces(BlockStep):
     def halo(self) -> Triple:
         """Return one voxel: the neighbours' faces."""
         return 1, 1, 1
-
-    def memory(self, block: Block) -> int:
-        """Return the peak: the labels, twice."""
-        return block.read.size * 8
 
     def __call__(self, block: Block) -> pd.DataFrame:
         """Return the columns ``here`` and ``there``."""
@@ -188,15 +179,12 @@ class Renumber(BlockStep):
 
     name: ClassVar[str] = "renumber"
     version: ClassVar[int] = 1
+    bytes_per_voxel: ClassVar[int] = 16
 
     fragments: VolumeSource
     grid: BlockGrid
     mapping: str = field(compare=False)
     mapping_key: str = ""
-
-    def memory(self, block: Block) -> int:
-        """Return the peak: old and new labels, and the table."""
-        return block.core.size * 12
 
     def __call__(self, block: Block) -> Labels:
         """Return the labels of the core, uint32."""
@@ -210,8 +198,3 @@ def _rows_of_block(path: str, number: int) -> pd.DataFrame:
     first, beyond = int(fragment_id(number, 0)), int(fragment_id(number + 1, 0))
     rows = [("fragment", ">=", first), ("fragment", "<", beyond)]
     return pq.read_table(path, filters=rows).to_pandas()
-
-
-def same_grid(grid: BlockGrid, halo: Triple) -> BlockGrid:
-    """Return the same blocks with another halo."""
-    return BlockGrid(Box(*grid.domain.bounds), grid.block_shape, halo)

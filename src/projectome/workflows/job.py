@@ -1,0 +1,95 @@
+"""How a workflow runs its steps: executor, memory, events, and where marks are kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from numpy.typing import ArrayLike
+
+from projectome.core.box import BlockGrid
+from projectome.engine.events import OnEvent, StageFinished, StageStarted
+from projectome.engine.executors import Executor, Processes
+from projectome.engine.grid import plan_grid
+from projectome.engine.run import run
+from projectome.engine.sinks import Sink
+from projectome.engine.step import BlockStep
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where and how the steps of a workflow run; none of it changes a result.
+
+    Attributes
+    ----------
+    executor
+        ``"serial"``, ``"processes"``, ``"dask://HOST:PORT"``, or an executor.
+    workers
+        Blocks at a time; None as set, or one a core.
+    memory
+        What all processes together may use; None as set, or most of what is free.
+    on_event
+        Called with each event.
+    overwrite
+        Replace outputs that other parameters made.
+    """
+
+    executor: str | Executor = "processes"
+    workers: int | None = None
+    memory: int | str | None = None
+    on_event: OnEvent | None = None
+    overwrite: bool = False
+
+    @contextmanager
+    def open(self) -> Iterator[Job]:
+        """Start the workers once for all steps of a workflow."""
+        if self.executor != "processes":
+            yield self
+            return
+        with Processes(self.workers) as pool:
+            yield Job(pool, self.workers, self.memory, self.on_event, self.overwrite)
+
+    @contextmanager
+    def stage(self, name: str, number: int, count: int) -> Iterator[None]:
+        """Announce a stage and how long it took."""
+        began = time.monotonic()
+        if self.on_event is not None:
+            self.on_event(StageStarted(name, number, count))
+        yield
+        if self.on_event is not None:
+            self.on_event(StageFinished(name, time.monotonic() - began))
+
+    def grid(
+        self,
+        step: BlockStep | type[BlockStep],
+        shape: ArrayLike,
+        *,
+        chunks: int | ArrayLike,
+        ledger: Path,
+    ) -> BlockGrid:
+        """Cut a volume into blocks for a step; see `plan_grid`. A class stands for no halo."""
+        return plan_grid(
+            shape,
+            chunks=chunks,
+            halo=0 if isinstance(step, type) else step.halo(),
+            bytes_per_voxel=step.bytes_per_voxel,
+            memory=self.memory,
+            workers=self.workers,
+            ledger=str(ledger / step.name),
+        )
+
+    def run(self, step: BlockStep, grid: BlockGrid, sink: Sink, ledger: Path) -> None:
+        """Run a step over a grid; finished blocks of an earlier run are kept."""
+        run(
+            step,
+            grid,
+            sink=sink,
+            ledger=str(ledger / step.name),
+            executor=self.executor,
+            workers=self.workers,
+            memory=self.memory,
+            on_event=self.on_event,
+        )
