@@ -1,4 +1,4 @@
-"""Volumes seen otherwise: a part, one channel, turned axes. Nothing is read before `Volume.read`."""
+"""Volumes seen otherwise: a part, one channel, turned axes. Only `Volume.read` reads."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class View:
             values = values[0]
         lead = values.ndim - 3
         values = values.transpose(*range(lead), *(lead + axis for axis in self.order))
-        steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
-        return np.ascontiguousarray(values[(..., *steps)])
+        turned = tuple(lead + axis for axis, flip in enumerate(self.flipped) if flip)
+        return np.ascontiguousarray(np.flip(values, turned))
 
 
 def crop(volume: Volume, box: Box) -> Volume:
@@ -156,4 +156,5 @@ def reorient(volume: Volume, space: Space) -> Volume:
     forth[:3, :3] = turn
     voxels = volume.affine.source
     affine = Affine(forth, volume.space, target) @ volume.affine @ Affine(back, voxels, voxels)
-    return replace(volume, array=View(volume.array, volume.box, order, (z, y, x)), affine=affine)
+    turned = View(volume.array, volume.box, order, (z, y, x))
+    return replace(volume, array=turned, affine=affine)
