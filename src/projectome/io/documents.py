@@ -1,0 +1,76 @@
+"""JSON documents from any store, bounded in size and depth."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from projectome.errors import FormatError
+from projectome.io.access import Access
+from projectome.io.stores import read_bytes
+
+DEPTH_LIMIT = 64
+"""Deepest nesting of a document."""
+
+
+def parse_json(data: bytes, *, url: str) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Parameters
+    ----------
+    data
+        The document, UTF-8.
+    url
+        Where it came from, for messages.
+
+    Raises
+    ------
+    FormatError
+        If it is empty, no JSON, no object, or nested too deeply.
+    """
+    try:
+        if not data.strip():
+            raise ValueError("it is empty")
+        document = json.loads(data)
+        if not isinstance(document, dict):
+            raise ValueError(f"it holds a {type(document).__name__}, not an object")
+        if _depth(document) > DEPTH_LIMIT:
+            raise RecursionError
+    except RecursionError:
+        raise FormatError(
+            f"{url} is nested deeper than {DEPTH_LIMIT} levels, which no metadata needs. Check "
+            "where the file comes from."
+        ) from None
+    except ValueError as error:
+        raise FormatError(
+            f"{url} is not a JSON document: {error}. Restore it from its source or write it again."
+        ) from None
+    return document
+
+
+def _depth(value: object) -> int:
+    depth, layer = 0, [value]
+    while layer:
+        depth += 1
+        inner: list[object] = []
+        for item in layer:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        layer = inner
+    return depth
+
+
+def read_json(url: str, *, access: Access | None = None) -> tuple[dict[str, Any], bytes]:
+    """Return a JSON object and the bytes that it was parsed from.
+
+    Raises
+    ------
+    FormatError
+        If it is larger than 64 MiB or no sound document.
+    NotFoundError
+        If there is nothing.
+    """
+    data = read_bytes(url, access=access)
+    return parse_json(data, url=url), data

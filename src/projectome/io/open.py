@@ -1,0 +1,150 @@
+"""Open a volume: look what lies at an address and hand it to the reader that knows it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from projectome.core.space import Meaning
+from projectome.core.volume import Pyramid
+from projectome.errors import FormatError, NotFoundError, ParameterError
+from projectome.io import stores
+from projectome.io.access import Access
+from projectome.io.volumes.ome_zarr import OmeZarrReader
+from projectome.io.volumes.options import OpenOptions, Place, Reader
+from projectome.io.volumes.tiff import TiffReader
+
+READERS: tuple[Reader, ...] = (OmeZarrReader(), TiffReader())
+"""Asked in this order."""
+UNFINISHED = ".unfinished.json"
+"""Lies in a volume that is still being written."""
+KNOWN_HEADS = {
+    b"\xff\xd8\xff": "a JPEG image",
+    b"\x89PNG": "a PNG image",
+    b"GIF8": "a GIF image",
+    b"BM": "a bitmap image",
+    b"%PDF": "a PDF document",
+    b"\x1f\x8b": "a gzip file",
+    b"\x89HDF": "an HDF5 file",
+    b"NRRD": "an NRRD file",
+    b"PK\x03\x04": "a zip archive",
+    b"ZISRAW": "a CZI file",
+    b"\xda\xce\xbe\n": "an ND2 file",
+    b"{": "a JSON document",
+}
+
+
+def open_volume(
+    url: str,
+    *,
+    voxel_size: tuple[float, float, float] | None = None,
+    axes: str | None = None,
+    orientation: str | None = None,
+    meaning: Meaning | None = None,
+    expansion: float | None = None,
+    time: int | None = None,
+    strict: bool = False,
+    endpoint: str | None = None,
+    anonymous: bool | None = None,
+) -> Pyramid:
+    """Open the volume at an address; no voxel is read.
+
+    What the user says wins over what the file says, and is kept in ``metadata["user"]``.
+
+    Parameters
+    ----------
+    url
+        A path, ``file://``, ``s3://``, ``gs://`` or ``http(s)://`` address of an OME-Zarr image, a
+        Zarr array, a TIFF file (``brain.tif#1`` is its second image) or a folder of TIFF planes. A
+        prefix forces a reader, as in ``zarr://s3://bucket/image.zarr/0``.
+    voxel_size
+        Size of a voxel of the finest level (z, y, x) [um].
+    axes
+        One letter an axis as it lies in the file, for instance ``"tczyx"``.
+    orientation, meaning
+        Three-letter code in the order (z, y, x), and whether its letters say where the coordinate
+        increases ``"toward"`` or where it starts ``"from"``.
+    expansion
+        Micrometres of the volume in one micrometre of tissue.
+    time
+        Time point, or place along another extra axis, of a file with more than one.
+    strict
+        Whether a missing chunk is an error instead of the fill value.
+    endpoint
+        Address of an S3 service other than AWS; by the settings if None.
+    anonymous
+        Whether to ask without signing; by the settings if None.
+
+    Returns
+    -------
+    Pyramid
+        Lazy levels, finest first; ``metadata`` has ``format``, ``version`` and ``url``.
+
+    Raises
+    ------
+    NotFoundError
+        If there is nothing at the address.
+    FormatError, MetadataError
+        If it is no volume, or a broken one; the message names the way out.
+    ParameterError
+        If a fact is missing that only the user can give, or one given is not possible.
+    StoreError
+        If the store does not answer as hoped.
+    """
+    options = OpenOptions(
+        voxel_size=voxel_size,
+        axes=axes,
+        orientation=orientation,
+        meaning=meaning,
+        expansion=expansion,
+        time=time,
+        strict=strict,
+        access=Access.of(endpoint=endpoint, anonymous=anonymous),
+    )
+    address, readers = _forced(url)
+    image = re.search(r"(?<=\.tif|tiff)#(\d+)$", address, re.IGNORECASE)
+    if image is not None:
+        address, options = address[: image.start()], replace(options, series=int(image[1]))
+    place = Place.look(str(stores.parse(address)), options.access)
+    if place.names is not None and UNFINISHED in place.names:
+        raise FormatError(
+            f"{place.url} is not finished: whatever writes it was stopped. Run the command that "
+            "writes it again; it goes on where it stopped."
+        )
+    for reader in readers:
+        if reader.sniff(place):
+            pyramid = reader.open(place, options)
+            return replace(pyramid, metadata={**pyramid.metadata, "user": options.said()})
+    raise _refused(place, readers)
+
+
+def _forced(url: str) -> tuple[str, tuple[Reader, ...]]:
+    """Return the address without the prefix of a reader, and the readers to ask."""
+    scheme, mark, rest = url.partition("://")
+    chosen = tuple(reader for reader in READERS if mark and reader.prefix == scheme.lower())
+    if not chosen:
+        return url, READERS
+    if not rest:
+        raise ParameterError(f"{url!r} names no address: write {scheme}://ADDRESS.")
+    return rest, chosen
+
+
+def _refused(place: Place, readers: tuple[Reader, ...]) -> FormatError | NotFoundError:
+    known = ", ".join(reader.name for reader in readers)
+    if place.head is not None:
+        what = next((w for head, w in KNOWN_HEADS.items() if place.head.startswith(head)), "")
+        what = what or ("an empty file" if not place.head else "a file of unknown format")
+        return FormatError(
+            f"{place.url} is {what}, not a volume that can be read. Known: {known}. Convert it to "
+            "OME-Zarr or TIFF, or check the address."
+        )
+    if place.names is None:
+        return NotFoundError(
+            f"Found no volume at {place.url}, which cannot be listed. Known: {known}. Give the "
+            "full address of the volume; a private store needs --signed."
+        )
+    inside = ", ".join(place.names[:12]) + (" ..." if len(place.names) > 12 else "")
+    return FormatError(
+        f"{place.url} is a folder without a volume of its own. Known: {known}. It holds: "
+        f"{inside or 'nothing'}. Open one of these; list them with: projectome ls {place.url}"
+    )

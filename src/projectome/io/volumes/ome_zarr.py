@@ -1,0 +1,345 @@
+"""OME-Zarr groups, versions 0.4 to 0.6, as pyramids of lazy volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from projectome.core.affine import VOXELS, Affine
+from projectome.core.space import Space
+from projectome.core.volume import Kind, Pyramid, Volume
+from projectome.errors import FormatError, MetadataError, NotFoundError, ParameterError, Problem
+from projectome.io import stores
+from projectome.io.access import Access
+from projectome.io.documents import parse_json
+from projectome.io.volumes.ngff import Multiscale, ome_attributes, parse_multiscale
+from projectome.io.volumes.options import (
+    OpenOptions,
+    Place,
+    chosen_channels,
+    name_of,
+    own_space,
+    pick_time,
+)
+from projectome.io.volumes.zarr_array import (
+    ArrayDocument,
+    ZarrArray,
+    arrange,
+    finish_store,
+    open_bare,
+    open_store,
+    read_document,
+)
+
+MANIFESTS = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Metadata of a Zarr group.
+
+    Attributes
+    ----------
+    url
+        Its address.
+    version
+        2 or 3.
+    attributes
+        What it says.
+    raw
+        The bytes of its documents.
+    """
+
+    url: str
+    version: int
+    attributes: Mapping[str, Any]
+    raw: bytes
+
+
+def read_group(url: str, *, access: Access) -> Group | ArrayDocument:
+    """Read the metadata of a Zarr group, or of the array that lies there instead.
+
+    Raises
+    ------
+    NotFoundError
+        If there is neither.
+    FormatError
+        If the metadata is broken.
+    """
+
+    def fetch(name: str) -> bytes | None:
+        try:
+            return stores.read_bytes(stores.join(url, name), access=access)
+        except NotFoundError:
+            return None
+
+    with ThreadPoolExecutor(len(MANIFESTS)) as pool:
+        found = dict(zip(MANIFESTS, pool.map(fetch, MANIFESTS), strict=True))
+    for name, version in (("zarr.json", 3), (".zarray", 2)):
+        raw = found[name]
+        if raw is None:
+            continue
+        content = parse_json(raw, url=stores.join(url, name))
+        if name == ".zarray" or content.get("node_type") == "array":
+            return ArrayDocument(url, version, content, raw)
+        attributes = content.get("attributes") or {}
+        return Group(url, 3, attributes if isinstance(attributes, dict) else {}, raw)
+    attributes, raw = {}, found[".zattrs"] or b""
+    if found[".zattrs"] is not None:
+        attributes = parse_json(raw, url=stores.join(url, ".zattrs"))
+    if found[".zattrs"] is None and found[".zgroup"] is None:
+        raise NotFoundError(
+            f"There is no Zarr group at {url}: none of {', '.join(MANIFESTS)}. List what is there "
+            f"with: projectome ls {url}"
+        )
+    return Group(url, 2, attributes, raw)
+
+
+class OmeZarrReader:
+    """Opens OME-Zarr images, and the Zarr arrays inside them one by one."""
+
+    name = "OME-Zarr 0.4 to 0.6 and Zarr arrays"
+    prefix = "zarr"
+
+    def sniff(self, place: Place) -> bool:
+        """Say whether there is Zarr metadata."""
+        return any(place.has(name) for name in MANIFESTS)
+
+    def open(self, place: Place, options: OpenOptions) -> Pyramid:
+        """Return the image.
+
+        Raises
+        ------
+        MetadataError
+            With all problems, if its metadata cannot be used.
+        FormatError
+            If it holds no image, or a broken one.
+        """
+        found = read_group(place.url, access=options.access)
+        if isinstance(found, ArrayDocument):
+            return open_bare(found, options)
+        ome = ome_attributes(found.attributes)
+        if "multiscales" in ome:
+            return open_multiscale(found, options)
+        if "bioformats2raw.layout" in ome and "plate" not in ome:
+            return self._only_series(place, options)
+        raise FormatError(_no_image(place, ome))
+
+    def _only_series(self, place: Place, options: OpenOptions) -> Pyramid:
+        """Open the image of a bioformats2raw group that holds one."""
+        first, second = (stores.join(place.url, name) for name in ("0", "1"))
+        if any(Place(second, place.access).has(name) for name in ("zarr.json", ".zgroup")):
+            raise ParameterError(
+                f"{place.url} holds several images. Choose one: {first}, {second} and so on."
+            )
+        pyramid = self.open(Place(first, place.access), options)
+        note = Problem("warning", "bioformats2raw.layout", f"The image {first} is read.")
+        return Pyramid(pyramid.levels, (note, *pyramid.problems), pyramid.metadata)
+
+
+def _no_image(place: Place, ome: Mapping[str, Any]) -> str:
+    if "plate" in ome or "well" in ome:
+        what = "a plate of images; open one field of it, for instance A/1/0 below a plate"
+    elif "labels" in ome:
+        what = f"a list of labels; open one: {', '.join(map(str, ome['labels']))}"
+    else:
+        what = "a Zarr group without an image"
+    inside = "" if place.names is None else f" It holds: {', '.join(place.names[:12])}."
+    return (
+        f"{place.url} is {what}.{inside} List it with: projectome ls {place.url}, and open what is "
+        "in it; a single array opens with --voxel-size Z,Y,X."
+    )
+
+
+def open_multiscale(group: Group, options: OpenOptions) -> Pyramid:
+    """Return the image that a group describes.
+
+    Parameters
+    ----------
+    group
+        Its metadata.
+    options
+        What the user says.
+
+    Raises
+    ------
+    MetadataError
+        If the levels disagree with the metadata or one another.
+    FormatError
+        If a level cannot be read.
+    """
+    image = parse_multiscale(
+        group.attributes,
+        url=group.url,
+        axes=options.axes,
+        scale_needed=options.voxel_size is None,
+    )
+    documents = _read_levels(group, image, options.access)
+    problems = list(image.problems)
+    matrices = _placed(image, options, problems)
+    futures = [
+        open_store(document, access=options.access, strict=options.strict)
+        for document in documents[: len(matrices)]
+    ]
+    opened = [finish_store(d, f) for d, f in zip(documents, futures, strict=False)]
+    _check_ranks(image, documents, group.url)
+    channel_axis = next(iter(image.axes_of("channel")), None)
+    arrays = []
+    for document, store in zip(documents, opened, strict=False):
+        picked = {
+            axis: pick_time(store.shape[axis], image.axes[axis].name, options, url=group.url)
+            for axis in image.axes_of("time", "other")
+        }
+        arrays.append(
+            arrange(
+                store,
+                document,
+                space=image.space_axes,
+                channel=channel_axis,
+                picked=picked,
+                access=options.access,
+                context=group.raw,
+            )
+        )
+    _check_levels(image, arrays, matrices, problems, group.url)
+    channels: tuple[str, ...] = ()
+    if channel_axis is not None:
+        count = arrays[0].shape[0]
+        channels = chosen_channels(count, image.channel_names)
+        if image.channel_names and len(image.channel_names) != count:
+            text = f"{len(image.channel_names)} are described; the array has {count}."
+            problems.append(Problem("warning", "omero.channels", text))
+    own = group.attributes.get("projectome")
+    own = own if isinstance(own, dict) else {}
+    space = options.described(own_space(own, Space(toward=image.toward)))
+    name = image.name.strip("/") or name_of(group.url)
+    kind = _kind(group.url, image, own.get("kind"), arrays[0])
+    levels = tuple(
+        Volume(array, Affine(matrix, VOXELS, space), channels, kind, name)
+        for array, matrix in zip(arrays, matrices, strict=True)
+    )
+    metadata = {
+        "format": "OME-Zarr",
+        "version": image.version,
+        "url": group.url,
+        "zarr_format": group.version,
+        "display": dict(image.display),
+        **({"projectome": own} if own else {}),
+    }
+    return Pyramid(levels, tuple(problems), metadata)
+
+
+def _read_levels(group: Group, image: Multiscale, access: Access) -> list[ArrayDocument]:
+    """Read the metadata of all level arrays at once."""
+
+    def fetch(path: str) -> ArrayDocument:
+        url = stores.join(group.url, path)
+        for version in (group.version, 5 - group.version):
+            try:
+                return read_document(url, access=access, version=version)
+            except NotFoundError:
+                continue
+        raise NotFoundError(
+            f"The metadata of {group.url} names the level {path!r}, and there is no array at {url}."
+            f" The copy is incomplete: fetch it again. List it with: projectome ls {group.url}"
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(fetch, [level.path for level in image.levels]))
+
+
+def _placed(
+    image: Multiscale, options: OpenOptions, problems: list[Problem]
+) -> list[NDArray[np.float64]]:
+    """Return the matrix of each level, the voxel size of the user taken first."""
+    stated = [level.matrix for level in image.levels]
+    known = [matrix for matrix in stated if matrix is not None]
+    if options.voxel_size is None:
+        return known
+    if len(known) < len(stated):
+        if len(stated) > 1:
+            text = "The levels state no scale: only the first, whose voxel size was given, is read."
+            problems.append(Problem("warning", "datasets", text))
+        return [np.diag([*options.voxel_size, 1.0])]
+    linear = known[0][:3, :3]
+    if not np.array_equal(linear, np.diag(np.diag(linear))):
+        raise ParameterError(
+            "--voxel-size cannot replace the scale of an image that is turned against its space. "
+            "Correct its metadata."
+        )
+    factor = np.diag([*(np.asarray(options.voxel_size) / np.diag(linear)), 1.0])
+    return [factor @ matrix for matrix in known]
+
+
+def _check_ranks(image: Multiscale, documents: list[ArrayDocument], url: str) -> None:
+    found = [
+        Problem(
+            "error",
+            f"{level.path}: shape",
+            f"{document.content['shape']} has not the {len(image.axes)} axes of the metadata.",
+        )
+        for level, document in zip(image.levels, documents, strict=True)
+        if len(document.content["shape"]) != len(image.axes)
+    ]
+    _raise_for(found, url)
+
+
+def _check_levels(
+    image: Multiscale,
+    arrays: list[ZarrArray],
+    matrices: list[NDArray[np.float64]],
+    problems: list[Problem],
+    url: str,
+) -> None:
+    """Compare all levels with the first: type, channels, and the field that they cover."""
+    first, found = arrays[0], []
+    extent = _extent(first, matrices[0])
+    for level, array, matrix in zip(image.levels[1:], arrays[1:], matrices[1:], strict=False):
+        where = level.path
+        if array.dtype != first.dtype:
+            text = f"Its elements are {array.dtype}, those of level 0 {first.dtype}."
+            found.append(Problem("error", f"{where}: dtype", text))
+        if array.shape[:-3] != first.shape[:-3]:
+            text = f"It has the channels {array.shape[:-3]}, level 0 {first.shape[:-3]}."
+            found.append(Problem("error", f"{where}: channels", text))
+        other = _extent(array, matrix)
+        voxel = np.sqrt((matrix[:3, :3] ** 2).sum(axis=0))
+        # Odd edges may be cut or padded by a voxel of the coarse level.
+        if (np.abs(other - extent) > 2 * np.abs(matrix[:3, :3]) @ np.ones(3) + 0.1 * extent).any():
+            text = (
+                f"{array.shape[-3:]} voxels of {voxel.round(6).tolist()} um do not cover the field "
+                f"of level 0: {other.round(3).tolist()} against {extent.round(3).tolist()} um."
+            )
+            found.append(Problem("error", f"{where}: shape", text))
+        names = array.document.dimension_names
+        stated = tuple(axis.name for axis in image.axes)
+        if names and tuple(n.lower() for n in names) != stated:
+            text = f"The array names its axes {names}, the group {stated}; the group counts."
+            problems.append(Problem("warning", f"{where}: dimension_names", text))
+    _raise_for(found, url)
+
+
+def _extent(array: ZarrArray, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.abs(matrix[:3, :3]) @ np.asarray(array.shape[-3:], dtype=np.float64))
+
+
+def _raise_for(found: list[Problem], url: str) -> None:
+    if found:
+        raise MetadataError(
+            f"The levels of {url} disagree with its metadata. Write them again, or open one as a "
+            f"plain array: zarr://{url}/LEVEL with --voxel-size Z,Y,X and --axes.",
+            found,
+        )
+
+
+def _kind(url: str, image: Multiscale, stated: object, array: ZarrArray) -> Kind:
+    parts = [part for part in url.split("/") if part]
+    in_labels = len(parts) > 1 and parts[-2] == "labels"
+    if array.dtype.kind in "iub" and (image.labels or in_labels or stated == "labels"):
+        return "labels"
+    return "affinities" if stated == "affinities" else "image"

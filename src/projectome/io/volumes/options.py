@@ -1,0 +1,275 @@
+"""What the user says when opening a volume, and what every reader offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from projectome.core.space import Meaning, Space
+from projectome.core.volume import LazyArray, Pyramid
+from projectome.errors import AccessDeniedError, FormatError, NotFoundError, ParameterError
+from projectome.io import stores
+from projectome.io.access import Access
+from projectome.io.volumes.ngff import LARGEST_VOXEL, SMALLEST_VOXEL
+
+HEAD = 16
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOptions:
+    """What the user says of a volume beyond its address.
+
+    Attributes
+    ----------
+    voxel_size
+        Size of a voxel of the finest level (z, y, x) [um]; wins over the file.
+    axes
+        One letter an array axis as it lies in the file, of t, c, z, y, x; other letters name axes
+        of which one place is picked like a time point. Wins over the file.
+    orientation, meaning
+        Three-letter code in the order (z, y, x), and whether its letters say where the coordinate
+        increases ``"toward"`` or where it starts ``"from"``. Wins over the file.
+    expansion
+        Micrometres of the volume in one micrometre of tissue.
+    time
+        Time point, or place along another extra axis.
+    strict
+        Whether a missing chunk is an error instead of the fill value.
+    series
+        Which image of a TIFF file with several; the largest by default.
+    access
+        How to ask the store.
+    """
+
+    voxel_size: tuple[float, float, float] | None = None
+    axes: str | None = None
+    orientation: str | None = None
+    meaning: Meaning | None = None
+    expansion: float | None = None
+    time: int | None = None
+    strict: bool = False
+    series: int | None = None
+    access: Access = field(default_factory=Access)
+
+    def __post_init__(self) -> None:
+        if self.voxel_size is not None:
+            size = np.asarray(self.voxel_size, dtype=np.float64)
+            if size.shape != (3,) or not ((size >= SMALLEST_VOXEL) & (size <= LARGEST_VOXEL)).all():
+                raise ParameterError(
+                    f"A voxel size is three numbers Z,Y,X between {SMALLEST_VOXEL} and "
+                    f"{LARGEST_VOXEL} um, not {self.voxel_size!r}."
+                )
+            z, y, x = size.tolist()
+            object.__setattr__(self, "voxel_size", (z, y, x))
+        if self.axes is not None:
+            letters = self.axes.lower()
+            if (
+                not letters.isalpha()
+                or len(set(letters)) != len(letters)
+                or not {*"yx"} <= {*letters}
+            ):
+                raise ParameterError(
+                    f"Axes are different letters, one an array axis, with y and x among them, for "
+                    f"instance tczyx; not {self.axes!r}."
+                )
+            object.__setattr__(self, "axes", letters)
+        if self.time is not None and self.time < 0:
+            raise ParameterError(f"A time point counts from 0; not {self.time}.")
+        if (self.orientation is None) != (self.meaning is None):
+            raise ParameterError(
+                "An orientation code needs its meaning, and a meaning its code: --orientation CODE "
+                "--meaning toward|from."
+            )
+        self.described(Space())
+
+    def described(self, space: Space) -> Space:
+        """Return a space with the user's orientation and expansion in it.
+
+        Raises
+        ------
+        ParameterError
+            If the orientation or the expansion is not possible.
+        """
+        toward = space.toward
+        if self.orientation is not None and self.meaning is not None:
+            toward = Space.from_code(self.orientation, meaning=self.meaning).toward
+        expansion = space.expansion if self.expansion is None else self.expansion
+        return replace(space, toward=toward, expansion=expansion)
+
+    def said(self) -> dict[str, object]:
+        """Return the facts that the user stated, as plain data."""
+        names = ("voxel_size", "axes", "orientation", "meaning", "expansion", "time")
+        stated = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in stated.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What lies at an address, as far as one look tells.
+
+    Attributes
+    ----------
+    url
+        The address.
+    access
+        How to ask the store.
+    head
+        First bytes of a file; None for a folder.
+    names
+        Names one level down; None where the store does not list.
+    """
+
+    url: str
+    access: Access
+    head: bytes | None = None
+    names: tuple[str, ...] | None = None
+
+    @classmethod
+    def look(cls, url: str, access: Access) -> Place:
+        """Look at an address.
+
+        Raises
+        ------
+        NotFoundError
+            If there is nothing, as far as the store says.
+        """
+        address = stores.parse(url)
+        if address.member is None and address.scheme in ("http", "https"):
+            return cls(url, access, _http_head(url, access))
+        local = stores.local_path(url)
+        is_folder = address.member == "" or (local is not None and local.is_dir())
+        if not is_folder:
+            try:
+                return cls(url, access, stores.read_part(url, 0, HEAD, access=access)[0])
+            except NotFoundError:
+                if local is not None:
+                    raise
+        try:
+            found = stores.list_folder(url, access=access)
+        except AccessDeniedError:  # reading may be allowed where listing is not
+            return cls(url, access)
+        return cls(url, access, None, tuple(entry.name for entry in found))
+
+    def has(self, name: str) -> bool:
+        """Say whether there is a document of that name one level down."""
+        if self.head is not None:
+            return False
+        if self.names is not None:
+            return name in self.names
+        try:
+            return stores.exists(stores.join(self.url, name), access=self.access)
+        except AccessDeniedError:  # how S3 answers for a missing key that may not be listed
+            return False
+
+
+def _http_head(url: str, access: Access) -> bytes | None:
+    """Return the first bytes of a file; None for what may be a folder (or its listing as HTML)."""
+    try:
+        head = stores.read_part(url, 0, HEAD, access=access)[0]
+    except (NotFoundError, AccessDeniedError):
+        return None
+    return None if head.lstrip().startswith(b"<") else head
+
+
+@runtime_checkable
+class Evident(Protocol):
+    """A lazy array that can show what its content is."""
+
+    def evidence(self) -> Iterator[bytes]:
+        """Yield metadata and samples of the content, the same wherever the data lies."""
+
+
+class Reader(Protocol):
+    """Opens one family of formats."""
+
+    @property
+    def name(self) -> str:
+        """What the formats are called in messages."""
+
+    @property
+    def prefix(self) -> str:
+        """Scheme that forces this reader, as in ``zarr://``."""
+
+    def sniff(self, place: Place) -> bool:
+        """Say whether this reader opens what lies there."""
+
+    def open(self, place: Place, options: OpenOptions) -> Pyramid:
+        """Return the pyramid there, with ``format`` and ``version`` in its metadata."""
+
+
+def pick_time(size: int, name: str, options: OpenOptions, *, url: str) -> int:
+    """Return the place to read along an extra axis.
+
+    Parameters
+    ----------
+    size
+        Places along the axis.
+    name
+        What the axis is called.
+    options
+        What the user says.
+    url
+        For messages.
+
+    Raises
+    ------
+    ParameterError
+        If the choice is missing or out of range.
+    """
+    if options.time is None and size == 1:
+        return 0
+    if options.time is None:
+        raise ParameterError(
+            f"{url} has {size} places along the axis {name!r}, and a volume holds one: choose one "
+            f"with --time N, 0 to {size - 1}."
+        )
+    if options.time >= size:
+        raise ParameterError(
+            f"No place {options.time} along the axis {name!r} of {url}: --time goes from 0 to "
+            f"{size - 1}."
+        )
+    return options.time
+
+
+def name_of(url: str) -> str:
+    """Return what to call the volume at an address."""
+    return url.rstrip("/").rsplit("/", 1)[-1] or url
+
+
+def own_space(stated: Mapping[str, object], space: Space) -> Space:
+    """Return a space with the name and expansion that projectome wrote beside the format's own.
+
+    Parameters
+    ----------
+    stated
+        ``space`` and ``expansion``, where they were written.
+    space
+        What the format itself says.
+    """
+    name, expansion = stated.get("space"), stated.get("expansion")
+    if isinstance(name, str) and name:
+        space = replace(space, name=name)
+    if isinstance(expansion, (int, float)) and 0.1 <= expansion <= 100:
+        space = replace(space, expansion=float(expansion))
+    return space
+
+
+def chosen_channels(count: int, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return one different name a channel, from as many names as there are."""
+    found: list[str] = []
+    for index in range(count):
+        name = names[index] if index < len(names) and names[index] else f"channel {index}"
+        found.append(name if name not in found else f"{name} ({index})")
+    return tuple(found)
+
+
+def check_readable(array: LazyArray, *, url: str) -> None:
+    """Refuse element types that are no intensity and no label."""
+    if array.dtype.kind not in "iufb":
+        raise FormatError(
+            f"{url} holds elements of type {array.dtype}; volumes hold integers or real numbers. "
+            "Convert it with the tool that wrote it."
+        )

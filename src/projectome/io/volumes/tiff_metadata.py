@@ -1,0 +1,177 @@
+"""What TIFF files say beyond pixels: OME-XML, ImageJ and LSM."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import tifffile
+
+from projectome.core.space import OPPOSITE, Direction, Towards, micrometres_per
+from projectome.errors import FormatError, ParameterError, Problem
+
+Size = tuple[float | None, float | None, float | None]
+XML_LIMIT = 64 * 2**20
+DIRECTIONS: dict[str, Direction] = {word: word for word in OPPOSITE}
+
+
+@dataclass(frozen=True, slots=True)
+class TiffFacts:
+    """What a file states of one of its images.
+
+    Attributes
+    ----------
+    format, version
+        What wrote it.
+    voxel_size
+        (z, y, x) [um]; None where it is not stated.
+    channels
+        Channel names; may be fewer than there are channels.
+    name
+        Of the image.
+    own
+        What projectome wrote beside the format's own: ``kind``, ``space``, ``expansion``,
+        ``toward`` and ``translation_um`` as text.
+    problems
+        What was doubtful.
+    """
+
+    format: str = "TIFF"
+    version: str = ""
+    voxel_size: Size = (None, None, None)
+    channels: tuple[str, ...] = ()
+    name: str = ""
+    own: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def toward(self) -> Towards:
+        """Directions of increasing z, y and x, as projectome wrote them."""
+        words = self.own.get("toward", "").split()
+        if len(words) != 3:
+            return None, None, None
+        z, y, x = (DIRECTIONS.get(word) for word in words)
+        return z, y, x
+
+    @property
+    def translation(self) -> tuple[float, float, float]:
+        """Position of the centre of voxel 0 (z, y, x) [um]; 0 unless projectome wrote another."""
+        try:
+            z, y, x = map(float, self.own.get("translation_um", "").split())
+        except ValueError:
+            return 0.0, 0.0, 0.0
+        return z, y, x
+
+
+def facts_of(tiff: tifffile.TiffFile, index: int, *, url: str) -> TiffFacts:
+    """Return what a file states of its image number `index`.
+
+    Raises
+    ------
+    FormatError
+        If the OME-XML is no XML, or leads out of the folder of the file.
+    """
+    kind = tiff.series[index].kind
+    if kind == "ome" and tiff.ome_metadata:
+        return _ome(tiff.ome_metadata, index, url)
+    if tiff.is_imagej:
+        return _imagej(tiff)
+    if tiff.is_lsm and tiff.lsm_metadata:
+        data: dict[str, Any] = tiff.lsm_metadata
+        z, y, x = (float(data.get(f"VoxelSize{a}") or 0) * 1e6 or None for a in "ZYX")
+        return TiffFacts("LSM", voxel_size=(z, y, x))
+    return TiffFacts("BigTIFF" if tiff.is_bigtiff else "TIFF")
+
+
+def check_companions(xml: str, *, url: str) -> None:
+    """Refuse OME-XML that names files outside the folder of the file itself.
+
+    Raises
+    ------
+    FormatError
+        With the name.
+    """
+    for name in re.findall(r'FileName\s*=\s*"([^"]*)"', xml):
+        if "/" in name or "\\" in name or name == "..":
+            raise FormatError(
+                f"The OME-XML of {url} names a file outside its folder, {name!r}, which is not "
+                "read. Put the files into one folder and correct the name."
+            )
+
+
+def _ome(xml: str, index: int, url: str) -> TiffFacts:
+    problems: list[Problem] = []
+    try:
+        if len(xml) > XML_LIMIT:
+            raise ElementTree.ParseError("it is too long")
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise FormatError(
+            f"The OME-XML of {url} cannot be read: {error}. Save the file again, or remove its "
+            "image description and give --voxel-size Z,Y,X."
+        ) from None
+    space = root.tag.partition("}")[0] + "}" if root.tag.startswith("{") else ""
+    images = root.findall(f"{space}Image")
+    image = images[min(index, len(images) - 1)] if images else ElementTree.Element("Image")
+    found = image.find(f"{space}Pixels")
+    pixels = ElementTree.Element("Pixels") if found is None else found
+    z, y, x = (_ome_size(pixels, axis, problems) for axis in "ZYX")
+    names = tuple(
+        channel.get("Name") or f"channel {i}"
+        for i, channel in enumerate(pixels.findall(f"{space}Channel"))
+    )
+    own = {
+        str(pair.get("K")).removeprefix("projectome:"): pair.text or ""
+        for pair in root.iter(f"{space}M")
+        if str(pair.get("K")).startswith("projectome:")
+    }
+    version = re.search(r"(\d{4}-\d{2})", space)
+    return TiffFacts(
+        "OME-TIFF",
+        version[1] if version else "",
+        (z, y, x),
+        names,
+        image.get("Name") or "",
+        own,
+        tuple(problems),
+    )
+
+
+def _ome_size(pixels: ElementTree.Element, axis: str, problems: list[Problem]) -> float | None:
+    key = f"PhysicalSize{axis}"
+    text, unit = pixels.get(key), pixels.get(f"{key}Unit") or "µm"
+    if not text:
+        return None
+    try:
+        return float(text) * micrometres_per(unit) or None
+    except (ValueError, ParameterError):
+        message = f"{text!r} {unit!r} is no length; taken as not stated."
+        problems.append(Problem("warning", f"OME-XML: Pixels.{key}", message))
+        return None
+
+
+def _imagej(tiff: tifffile.TiffFile) -> TiffFacts:
+    data: dict[str, Any] = tiff.imagej_metadata or {}
+    unit = str(data.get("unit") or "").encode().decode("unicode_escape", "replace").strip()
+    version = str(data.get("ImageJ") or "")
+    try:
+        factor = micrometres_per(unit)
+    except ParameterError:
+        message = f"{unit!r} is no length; the voxel size is taken as not stated."
+        return TiffFacts("ImageJ", version, problems=(Problem("warning", "unit", message),))
+    tags = tiff.pages.first.tags
+    sizes = []
+    for name in ("YResolution", "XResolution"):
+        value = tags[name].value if name in tags else (0, 1)
+        sizes.append(factor * value[1] / value[0] if value[0] else None)
+    spacing = data.get("spacing")
+    z = abs(float(spacing)) * factor if spacing else None
+    labels = data.get("Labels")
+    names = tuple(map(str, labels)) if isinstance(labels, list) else ()
+    channels = int(data.get("channels") or 1)
+    return TiffFacts(
+        "ImageJ", version, (z, sizes[0], sizes[1]), names if len(names) == channels else ()
+    )

@@ -1,0 +1,392 @@
+"""Single Zarr arrays, version 2 and 3, as lazy arrays over tensorstore.
+
+`ZarrArray` is what OME-Zarr levels are made of as well. A missing chunk reads as the fill value,
+or is an error where asked; a broken one is an error that names the file and the voxels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+
+from projectome.core.affine import Affine, read_only
+from projectome.core.space import Space
+from projectome.core.volume import Array, Kind, Pyramid, Volume
+from projectome.errors import FormatError, NotFoundError, ParameterError, Problem, StoreError
+from projectome.io import stores
+from projectome.io.access import Access
+from projectome.io.documents import parse_json
+from projectome.io.volumes.options import (
+    OpenOptions,
+    check_readable,
+    chosen_channels,
+    name_of,
+    pick_time,
+)
+
+CHUNK_LIMIT = 2**31
+"""Largest chunk that is decoded [bytes]."""
+SHARD_LIMIT = 2**22
+"""Most chunks in a shard."""
+SAMPLES = 32
+"""Chunks looked at for the evidence of an array."""
+PIECE = 2**14
+"""Bytes looked at from each end of a sampled chunk."""
+BROKEN = ("FAILED_PRECONDITION", "DATA_LOSS", "INVALID_ARGUMENT", "OUT_OF_RANGE", "UNIMPLEMENTED")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayDocument:
+    """The metadata document of a Zarr array.
+
+    Attributes
+    ----------
+    url
+        Address of the array.
+    version
+        2 or 3.
+    content
+        The document.
+    raw
+        Its bytes.
+    """
+
+    url: str
+    version: int
+    content: dict[str, Any]
+    raw: bytes
+
+    @property
+    def dimension_names(self) -> tuple[str, ...]:
+        """Names of the axes, where version 3 states all of them."""
+        names = self.content.get("dimension_names")
+        if isinstance(names, list) and all(isinstance(name, str) and name for name in names):
+            return tuple(names)
+        return ()
+
+    def chunk_key(self, index: Sequence[int]) -> str:
+        """Return the name of a chunk (of a shard, where there are shards)."""
+        numbers = [str(i) for i in index]
+        if self.version == 2:
+            return str(self.content.get("dimension_separator") or ".").join(numbers)
+        encoding = self.content.get("chunk_key_encoding") or {}
+        name = encoding.get("name", "default")
+        separator = (encoding.get("configuration") or {}).get(
+            "separator", "/" if name == "default" else "."
+        )
+        return str(separator).join(["c", *numbers] if name == "default" else numbers)
+
+
+def read_document(url: str, *, access: Access, version: int | None = None) -> ArrayDocument:
+    """Read the metadata of a Zarr array.
+
+    Parameters
+    ----------
+    url
+        Address of the array.
+    access
+        How to ask.
+    version
+        2 or 3 where it is known; both are tried if None.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no array.
+    FormatError
+        If its metadata is broken.
+    """
+    for number, name in ((3, "zarr.json"), (2, ".zarray")):
+        if version not in (None, number):
+            continue
+        where = stores.join(url, name)
+        try:
+            raw = stores.read_bytes(where, access=access)
+        except NotFoundError:
+            continue
+        content = parse_json(raw, url=where)
+        if number == 3 and content.get("node_type") != "array":
+            raise FormatError(
+                f"{url} is a Zarr group, not an array. List what is in it with: projectome ls {url}"
+            )
+        return ArrayDocument(url, number, content, raw)
+    raise NotFoundError(
+        f"There is no Zarr array at {url}: neither zarr.json nor .zarray. List what is there with: "
+        f"projectome ls {url}"
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ZarrArray:
+    """A Zarr array, or a part of it with its axes turned, as a lazy array.
+
+    Attributes
+    ----------
+    store
+        The tensorstore, axes (z, y, x) or (c, z, y, x).
+    document
+        Metadata of the array as it lies.
+    chunks
+        Elements an axis that are best read together.
+    access
+        How to ask the store.
+    context
+        Further metadata that belongs to its content.
+    """
+
+    store: ts.TensorStore
+    document: ArrayDocument
+    chunks: tuple[int, ...]
+    access: Access
+    context: bytes = b""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Elements an axis."""
+        return tuple(self.store.shape)
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Element type."""
+        return np.dtype(self.store.dtype.numpy_dtype)
+
+    def read(self, index: tuple[slice, ...]) -> Array:
+        """Return the elements of one slice an axis.
+
+        Raises
+        ------
+        FormatError
+            If a chunk is broken, or missing where that is an error.
+        StoreError
+            If the store does not answer as hoped.
+        """
+        part = self.store[index]
+        nbytes = math.prod(part.shape) * self.dtype.itemsize
+        try:
+            found = stores.wait(part.read(order="C"), url=self.document.url, nbytes=nbytes)
+        except StoreError as error:
+            raise self._told(error, index) from error.__cause__
+        return read_only(found)
+
+    def _told(self, error: StoreError, index: tuple[slice, ...]) -> FormatError | StoreError:
+        cause = str(error.__cause__)
+        spans = ", ".join(f"{s.start}:{s.stop}" for s in index)
+        if isinstance(error, NotFoundError):
+            return FormatError(
+                f"A chunk of {self.document.url} among the elements [{spans}] is missing: "
+                f"{cause.split('[')[0].strip()}. Restore it, or read without --strict to take the "
+                "fill value."
+            )
+        if cause.startswith(BROKEN):
+            return FormatError(
+                f"A chunk of {self.document.url} among the elements [{spans}] is broken: "
+                f"{cause.split(' [')[0]}. Restore that file from its source, or read around it."
+            )
+        return error
+
+    def evidence(self) -> Iterator[bytes]:
+        """Yield the metadata, and size and both ends of evenly spaced chunks."""
+        yield self.context
+        yield self.document.raw
+        grid = self._chunk_grid()
+        total = math.prod(grid)
+        for flat in sorted({round(i) for i in np.linspace(0, total - 1, min(SAMPLES, total))}):
+            key = self.document.chunk_key([int(i) for i in np.unravel_index(flat, grid)])
+            url = stores.join(self.document.url, key)
+            try:
+                head, size = stores.read_part(url, 0, PIECE, access=self.access)
+                tail, _ = stores.read_part(url, -PIECE, PIECE, access=self.access)
+                yield f"{key} {size}".encode() + head + tail
+            except StoreError:
+                yield f"{key} missing".encode()
+
+    def _chunk_grid(self) -> tuple[int, ...]:
+        content = self.document.content
+        if self.document.version == 2:
+            chunks = content["chunks"]
+        else:
+            chunks = content["chunk_grid"]["configuration"]["chunk_shape"]
+        return tuple(-(-n // c) for n, c in zip(content["shape"], chunks, strict=True))
+
+
+def open_store(document: ArrayDocument, *, access: Access, strict: bool) -> Any:
+    """Return the future of the tensorstore of an array; nothing is read.
+
+    Parameters
+    ----------
+    document
+        Its metadata.
+    access
+        How to ask.
+    strict
+        Whether a missing chunk is an error.
+
+    Raises
+    ------
+    FormatError
+        If the array has no axis or more than five, or chunks that no memory holds.
+    """
+    shape = document.content.get("shape")
+    if not isinstance(shape, list) or not 2 <= len(shape) <= 5:
+        raise FormatError(
+            f"{document.url} has the shape {shape}; a volume has two to five axes. Choose another "
+            f"array: projectome ls {document.url.rsplit('/', 1)[0]}"
+        )
+    local = stores.parse(document.url).scheme in ("file", "memory")
+    spec = {
+        "driver": "zarr3" if document.version == 3 else "zarr",
+        "kvstore": stores.kvstore_spec(document.url, access=access),
+        "metadata": document.content,
+        "fill_missing_data_reads": not strict,
+        # Asking again for each chunk costs a request on object stores.
+        "recheck_cached_data": True if local else "open",
+    }
+    try:
+        return ts.open(
+            spec, context=stores.context(), open=True, read=True, write=False, assume_metadata=True
+        )
+    except ValueError as error:
+        raise _not_opened(document, error) from None
+
+
+def _not_opened(document: ArrayDocument, error: BaseException) -> FormatError:
+    text = str(error).split(" [tensorstore_spec")[0]
+    codec = ""
+    if "not registered" in text:
+        codec = " It uses a codec that cannot be read; save it with blosc, zstd or gzip."
+    return FormatError(
+        f"The array {document.url} cannot be opened: {text}.{codec} Check its "
+        + ("zarr.json." if document.version == 3 else ".zarray.")
+    )
+
+
+def finish_store(document: ArrayDocument, future: Any) -> ts.TensorStore:
+    """Return the tensorstore that `open_store` promised, its chunks checked.
+
+    Raises
+    ------
+    FormatError
+        If the metadata is broken, or a chunk larger than 2 GiB.
+    """
+    try:
+        store = stores.wait(future, url=document.url, doing="open")
+    except StoreError as error:
+        if str(error.__cause__).startswith(BROKEN) or isinstance(error.__cause__, ValueError):
+            raise _not_opened(document, error.__cause__ or error) from None
+        raise
+    layout = store.chunk_layout
+    itemsize = np.dtype(store.dtype.numpy_dtype).itemsize
+    chunk, shard = layout.read_chunk.shape, layout.write_chunk.shape
+    if math.prod(chunk) * itemsize > CHUNK_LIMIT:
+        raise FormatError(
+            f"{document.url} declares chunks of {tuple(chunk)} elements, more than "
+            f"{CHUNK_LIMIT} bytes each, which would not fit into memory. Write it again in chunks."
+        )
+    if math.prod(shard) > SHARD_LIMIT * math.prod(chunk):
+        raise FormatError(
+            f"{document.url} declares shards of {tuple(shard)} elements with chunks of "
+            f"{tuple(chunk)}: more than {SHARD_LIMIT} in one. Write it again with smaller shards."
+        )
+    return store
+
+
+def arrange(
+    store: ts.TensorStore,
+    document: ArrayDocument,
+    *,
+    space: Sequence[int],
+    channel: int | None,
+    picked: dict[int, int],
+    access: Access,
+    context: bytes = b"",
+) -> ZarrArray:
+    """Return an array turned to (c,) z, y, x.
+
+    Parameters
+    ----------
+    store, document
+        The array as it lies.
+    space
+        Its axes z, y and x; only y and x in two dimensions.
+    channel
+        Its axis of channels, if any.
+    picked
+        The place to read along each other axis.
+    access
+        How to ask the store.
+    context
+        Further metadata that belongs to its content.
+
+    Raises
+    ------
+    FormatError
+        If it holds something else than numbers.
+    """
+    declared = store.chunk_layout.read_chunk.shape or store.shape
+    sizes = [min(int(c or n), n) for c, n in zip(declared, store.shape, strict=True)]
+    part = store[tuple(picked.get(i, slice(None)) for i in range(store.rank))]
+    kept = [i for i in range(store.rank) if i not in picked]
+    wanted = [*([] if channel is None else [channel]), *space]
+    part = part.transpose([kept.index(i) for i in wanted])
+    chunks = [sizes[i] for i in wanted]
+    if len(space) == 2:
+        at = 0 if channel is None else 1
+        part = part[(slice(None),) * at + (ts.newaxis,)]
+        chunks.insert(at, 1)
+    array = ZarrArray(part, document, tuple(chunks), access, context)
+    check_readable(array, url=document.url)
+    return array
+
+
+def open_bare(document: ArrayDocument, options: OpenOptions, *, kind: Kind = "image") -> Pyramid:
+    """Return a single array as a pyramid of one level.
+
+    Raises
+    ------
+    ParameterError
+        If voxel size or axes are missing, or do not fit.
+    FormatError
+        If it cannot be read.
+    """
+    url = document.url
+    store = finish_store(
+        document, open_store(document, access=options.access, strict=options.strict)
+    )
+    if options.voxel_size is None:
+        raise ParameterError(
+            f"{url} is a plain Zarr array of shape {tuple(store.shape)}, which states no voxel "
+            "size. Give it: --voxel-size Z,Y,X in micrometres, and --axes such as czyx."
+        )
+    problems = []
+    axes = options.axes or "".join(name.lower() for name in document.dimension_names)
+    if not options.axes and (len(axes) != store.rank or not {"y", "x"} <= {*axes}):
+        axes = {2: "yx", 3: "zyx"}.get(store.rank, "")
+        if not axes:
+            raise ParameterError(
+                f"{url} has the shape {tuple(store.shape)}; say which axis is which, for instance "
+                f"--axes {'tczyx'[5 - store.rank :]}."
+            )
+        problems.append(Problem("warning", "axes", f"None are stated; read as {', '.join(axes)}."))
+    if len(axes) != store.rank:
+        raise ParameterError(
+            f"--axes {axes} names {len(axes)} axes, but {url} has the shape {tuple(store.shape)}."
+        )
+    extra = [i for i, letter in enumerate(axes) if letter not in "czyx"]
+    array = arrange(
+        store,
+        document,
+        space=[axes.index(letter) for letter in "zyx" if letter in axes],
+        channel=axes.index("c") if "c" in axes else None,
+        picked={i: pick_time(store.shape[i], axes[i], options, url=url) for i in extra},
+        access=options.access,
+    )
+    channels = chosen_channels(array.shape[0], ()) if "c" in axes else ()
+    affine = Affine.from_scale(options.voxel_size, target=options.described(Space()))
+    volume = Volume(array, affine, channels, kind, name_of(url))
+    metadata = {"format": "Zarr array", "version": str(document.version), "url": url}
+    return Pyramid((volume,), tuple(problems), metadata)
