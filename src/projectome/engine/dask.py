@@ -101,21 +101,31 @@ class Dask:
         from distributed import as_completed
 
         payload, source = pickled(fn), iter(tasks)
+        results = as_completed(loop=self.client.loop)
         going: dict[Any, T] = {}
+        suspects: list[T] = []
 
-        def send(task: T) -> Any:
-            future = self.client.submit(_carry_out, payload, task, pure=False)
-            going[future] = task
-            return future
+        def send(tasks: Iterable[T]) -> None:
+            for task in tasks:
+                future = self.client.submit(_carry_out, payload, task, pure=False)
+                going[future] = task
+                results.add(future)
 
         try:
-            results = as_completed(map(send, islice(source, AHEAD * self.workers)))
+            send(islice(source, AHEAD * self.workers))
             for future in results:
-                task = going.pop(future)
-                for following in islice(source, 1):
-                    results.add(send(following))
-                yield task, _outcome(future)
+                task, outcome = going.pop(future), _outcome(future)
                 future.release()
+                send(islice(source, 1))
+                if isinstance(outcome, WorkerLostError):
+                    suspects.append(task)
+                else:
+                    yield task, outcome
+            for task in suspects:
+                # Dask blames all tasks that waited on a lost worker; the guilty one falls alone.
+                send([task])
+                future = next(results)
+                yield going.pop(future), _outcome(future)
         finally:
             self.client.cancel(list(going))
 

@@ -7,7 +7,7 @@ old block for its own.
 In a folder, each process appends one line a block to a file of its own::
 
     LEDGER/run.json                what the run computes, and its key
-    LEDGER/lock                    who works on the output, or did last
+    LEDGER/lock                    who works on the output, see `projectome.engine.locks`
     LEDGER/marks*.log              lines "NUMBER CHECKSUM"; torn lines do not count
 
 In an object store, each block is an object of its own, ``LEDGER/marks/KEY/NUMBER``.
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from projectome.core.box import BlockGrid, Box
 from projectome.core.provenance import digest
-from projectome.engine.locks import busy, file_lock, read_owner
+from projectome.engine.locks import busy, holder, locked
 from projectome.errors import FormatError, NotFoundError, OutputBusyError, OutputExistsError
 from projectome.io import stores
 
@@ -53,11 +53,14 @@ class Marker:
         Key of the run.
     token
         Of the run that holds the ledger.
+    access
+        How to ask an object store.
     """
 
     url: str
     key: str
     token: str
+    access: stores.Access
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Mark]:
@@ -70,6 +73,7 @@ class Marker:
         """
         folder = stores.local_path(self.url)
         if folder is None:
+            self._check_holder()
             yield self._put
             return
         name = f"marks-{socket.gethostname()}-{os.getpid()}.log"
@@ -78,17 +82,21 @@ class Marker:
         try:
             # A run that takes over waits for this lock, after it has written its own token.
             fcntl.flock(descriptor, fcntl.LOCK_SH)
-            owner = read_owner(folder / "lock")
-            if owner.get("token") != self.token:
-                raise busy(self.url, owner)
+            self._check_holder()
             if os.fstat(descriptor).st_size:
                 os.write(descriptor, b"\n")  # ends a line torn by an earlier process of that number
             yield lambda place: _append(descriptor, place, self.key)
         finally:
             os.close(descriptor)
 
+    def _check_holder(self) -> None:
+        owner = holder(self.url, self.access)
+        if owner.get("token") != self.token:
+            raise busy(self.url, owner)
+
     def _put(self, place: int) -> None:
-        stores.write_bytes(stores.join(_object_marks(self.url, self.key), str(place)), b"")
+        name = stores.join(_object_marks(self.url, self.key), str(place))
+        stores.write_bytes(name, b"", access=self.access)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +121,15 @@ class Ledger:
         return done
 
     def _marks(self) -> Iterable[int]:
-        folder = stores.local_path(self.marker.url)
-        if folder is None:
-            with contextlib.suppress(NotFoundError):
-                names = stores.list_folder(_object_marks(self.marker.url, self.marker.key))
-                return [int(entry.name) for entry in names if entry.name.isdecimal()]
+        url, key = self.marker.url, self.marker.key
+        folder = stores.local_path(url)
+        if folder is not None:
+            return [place for path in _mark_files(folder) for place in _valid(path, key)]
+        try:
+            names = stores.list_folder(_object_marks(url, key), access=self.marker.access)
+        except NotFoundError:
             return []
-        return [place for path in _mark_files(folder) for place in _valid(path, self.marker.key)]
+        return [int(entry.name) for entry in names if entry.name.isdecimal()]
 
     def tidy(self) -> None:
         """Wait for workers that an earlier run left behind, and put all marks into one file.
@@ -146,7 +156,7 @@ class Ledger:
         """Remove all marks, whatever their key."""
         folder = stores.local_path(self.marker.url)
         if folder is None:
-            stores.remove(stores.join(self.marker.url, "marks"))
+            stores.remove(stores.join(self.marker.url, "marks"), access=self.marker.access)
         else:
             for path in _mark_files(folder):
                 path.unlink()
@@ -176,8 +186,9 @@ def open_ledger(
     OutputExistsError
         If an earlier run computed something else and `overwrite` is not set.
     """
-    with _lock(url) as token:
-        ledger = Ledger(Marker(url, digest(description), token), total)
+    access = stores.Access.of()
+    with locked(url, access) as token:
+        ledger = Ledger(Marker(url, digest(description), token, access), total)
         ledger.tidy()
         earlier = read_description(url)
         if earlier is not None and earlier != description and not overwrite:
@@ -234,12 +245,6 @@ def _differences(earlier: Mapping[str, object], now: Mapping[str, object]) -> st
         elif old != new:
             found.append(f"{name} was {json.dumps(old)} and is {json.dumps(new)}")
     return ", ".join(found)
-
-
-def _lock(url: str) -> contextlib.AbstractContextManager[str]:
-    folder = stores.local_path(url)
-    assert folder is not None
-    return file_lock(folder / "lock")
 
 
 def _object_marks(url: str, key: str) -> str:

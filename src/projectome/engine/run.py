@@ -193,6 +193,7 @@ def run(
         job.tell(RunStarted(step.name, len(grid), skipped, crew.workers))
         try:
             job.finish(crew, np.flatnonzero(~done))
+            work.sink.end()
         except KeyboardInterrupt:
             raise CancelledError(
                 f"Stopped. {skipped + job.done} of {len(grid)} blocks of step {step.name!r} are "

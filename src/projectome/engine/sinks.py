@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+FINEST = "0"
+"""Folder of an OME-Zarr volume that holds its finest level."""
+
 Columns: TypeAlias = "pd.DataFrame | Mapping[str, Any]"
 
 
@@ -39,6 +42,9 @@ class Sink(Protocol):
 
     def write(self, block: Block, result: Any) -> None:
         """Keep the result of a block; called in the workers, and idempotent."""
+
+    def end(self) -> None:
+        """Remove what lost workers left half-written; called in the driver after the last block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +62,20 @@ class NullSink:
     def write(self, block: Block, result: Any) -> None:
         """Do nothing."""
 
+    def end(self) -> None:
+        """Do nothing."""
+
 
 class BoxWriter(Protocol):
-    """What an `ArraySink` needs of a `projectome.io.volumes.write.VolumeWriter`."""
+    """What an `ArraySink` needs of a `projectome.io.volumes.writer.VolumeWriter`."""
+
+    @property
+    def url(self) -> str:
+        """Address of the volume."""
+
+    @property
+    def block_multiple(self) -> Triple:
+        """Voxels that have to be written together: a shard, or a chunk."""
 
     def write(self, box: Box, array: Any) -> None:
         """Write the voxels of a box of whole chunks; atomic a chunk, and idempotent."""
@@ -77,12 +94,30 @@ class ArraySink:
     writer: BoxWriter
 
     def begin(self, key: str, grid: BlockGrid) -> ArraySink:
-        """Return this sink."""
+        """Return this sink.
+
+        Raises
+        ------
+        ParameterError
+            If the blocks are not whole chunks of the volume.
+        """
+        chunk, start = self.writer.block_multiple, grid.domain.start
+        cuts = zip(chunk, start, grid.block_shape, grid.shape, strict=True)
+        if any(first % c or (n > 1 and b % c) for c, first, b, n in cuts):
+            raise ParameterError(
+                f"Blocks of {grid.block_shape} voxels from {start} on cannot be written in chunks "
+                f"of {chunk}. Plan the grid with chunks={chunk}."
+            )
         return self
 
     def holds(self, key: str) -> bool:
-        """Say that nothing is missing."""
-        return True
+        """Say whether voxels that an earlier run wrote can still be there."""
+        place = stores.join(self.writer.url, FINEST)
+        access = getattr(self.writer, "access", None)
+        try:
+            return bool(stores.list_folder(place, access=access))
+        except NotFoundError:
+            return False
 
     def write(self, block: Block, result: Any) -> None:
         """Write the voxels of a block.
@@ -99,6 +134,9 @@ class ArraySink:
                 f"core, {block.core.shape}. Cut the halo off with result[block.inner]."
             )
         self.writer.write(block.core, array)
+
+    def end(self) -> None:
+        """Do nothing: the writer cleans up when it finishes the volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +166,12 @@ class TableSink:
             for entry in stores.list_folder(self.folder):
                 if entry.is_folder and entry.name != head["key"]:
                     stores.remove(stores.join(self.folder, entry.name))
-        self._remove_partial(key[:16])
         stores.write_bytes(stores.join(self.folder, "table.json"), json.dumps(head).encode())
         return replace(self, _key=key[:16])
 
-    def _remove_partial(self, key: str) -> None:
-        """Remove half-written files of killed processes."""
-        folder = stores.local_path(stores.join(self.folder, key))
+    def end(self) -> None:
+        """Remove half-written files of lost workers, of this run and of earlier ones."""
+        folder = stores.local_path(stores.join(self.folder, self._key))
         if folder is not None:
             for path in folder.glob(".*.partial"):
                 path.unlink(missing_ok=True)
@@ -288,6 +325,10 @@ class GraphSink:
         tables = {"fragments": {"id": result.fragments}, "edges": edges | dict(result.columns)}
         self._sinks().write(block, tables)
 
+    def end(self) -> None:
+        """Remove half-written files of lost workers."""
+        self._sinks().end()
+
     def read(self) -> RegionGraph:
         """Return one graph of all fragments and edges.
 
@@ -355,3 +396,8 @@ class Sinks:
             )
         for name, sink in self.sinks.items():
             sink.write(block, result[name])
+
+    def end(self) -> None:
+        """Remove what lost workers left half-written."""
+        for sink in self.sinks.values():
+            sink.end()

@@ -36,6 +36,7 @@ __all__ = [
     "atomic_write",
     "context",
     "copy",
+    "create_bytes",
     "exists",
     "join",
     "kvstore_spec",
@@ -305,6 +306,46 @@ def write_bytes(url: str, data: bytes, *, access: Access | None = None) -> None:
             wait(kvstore(url, access=access).write("", data), url=url, doing="write")
         else:
             obstore.put(bucket(address, access), address.path, data)
+
+
+def create_bytes(url: str, data: bytes, *, access: Access | None = None) -> bool:
+    """Write a document where there is none; of several callers at a time one succeeds.
+
+    Parameters
+    ----------
+    url
+        Where to; folders above it are made.
+    data
+        The content.
+    access
+        How to ask; by the settings if None.
+
+    Returns
+    -------
+    bool
+        Whether it was written; False where there was a document already.
+
+    Raises
+    ------
+    AccessDeniedError, StorageFullError, StoreError
+        If it cannot be written.
+    """
+    address = _writable(url)
+    with mapped(url, "write"):
+        try:
+            if address.scheme == "file":
+                Path(address.path).parent.mkdir(parents=True, exist_ok=True)
+                with open(address.path, "xb") as file:
+                    file.write(data)
+            elif address.scheme == "memory":
+                if exists(url, access=access):  # one process: nobody comes in between
+                    return False
+                write_bytes(url, data, access=access)
+            else:
+                obstore.put(bucket(address, access), address.path, data, mode="create")
+        except (FileExistsError, obstore.exceptions.AlreadyExistsError):
+            return False
+    return True
 
 
 def _writable(url: str) -> Address:
