@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from projectome.cli.console import LOG, STDERR
-from projectome.cli.options import TalkOptions
+from projectome.cli.options import RunOptions, TalkOptions
 from projectome.engine.events import (
     BlockDone,
     BlockFailed,
@@ -18,6 +18,7 @@ from projectome.engine.events import (
     StageFinished,
     StageStarted,
 )
+from projectome.workflows.job import Job
 
 QUIET_SECONDS = 10.0
 """On plain output a running step says how far it is no more often than this."""
@@ -65,7 +66,8 @@ class Reporter:
         """Show one event."""
         match event:
             case StageStarted():
-                self._say(f"[{event.number}/{event.count}] {event.name}")
+                place = f"[{event.number}/{event.count}] " if event.count else ""
+                self._say(place + event.name)
             case StageFinished():
                 LOG.info("%s took %.1f s", event.name, event.seconds)
             case RunStarted():
@@ -111,3 +113,8 @@ class Reporter:
             self._bar.remove_task(self._tasks.pop(event.step))  # type: ignore[arg-type]
         text = f"    {event.step}: {report.done} blocks in {report.seconds:.1f} s"
         self._say(text + (f", {report.failed} failed" if report.failed else ""))
+
+
+def job_of(run: RunOptions, reporter: Reporter | None = None) -> Job:
+    """Return where and how to run, from the options."""
+    return Job(run.executor, run.workers, run.memory, reporter, run.overwrite)

@@ -66,6 +66,10 @@ class Study:
         """One SWC file a neuron or fragment."""
         return self.folder / "neurons"
 
+    def swc_files(self) -> list[Path]:
+        """Return the SWC files of all neurons and fragments, in the order of their ids."""
+        return sorted(self.swc_folder.glob("*.swc"), key=lambda path: int(path.stem))
+
     @property
     def audit(self) -> Path:
         """Table of joins and cuts."""
