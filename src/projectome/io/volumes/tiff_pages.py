@@ -6,6 +6,7 @@ interleaved sample), most of them of length 1.
 
 from __future__ import annotations
 
+import logging
 import math
 import struct
 import threading
@@ -109,6 +110,27 @@ def broken(url: str, error: BaseException | str) -> FormatError:
     )
 
 
+class Complaints(logging.Handler):
+    """Hears what tifffile reports as an error of a file and then works around, in this thread."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.heard: list[str] = []
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the text."""
+        if record.thread == self._thread:
+            self.heard.append(record.getMessage())
+
+    def __enter__(self) -> Complaints:
+        tifffile.logger().addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        tifffile.logger().removeHandler(self)
+
+
 class TiffPages:
     """The pages of one series of a TIFF file.
 
@@ -134,28 +156,46 @@ class TiffPages:
     ) -> None:
         self.url, self._access = url, access
         self._lock, self._cache = threading.RLock(), cache or Cache()
-        # A local file is opened by its path, so that its companions are found beside it.
-        path = stores.local_path(url)
-        file: Any = path or stores.open_file(url, access=access)
         with stores.mapped(url, "open"):
-            try:
-                self.tiff = tifffile.TiffFile(
-                    file, name=None if path else url, _multifile=bool(path)
-                )
-            except BROKEN as error:
-                if path is None:
-                    file.close()
-                raise broken(url, error) from None
-        self.file = self.tiff.filehandle
-        # Closes the file when nobody reads from it any more.
-        self.close = weakref.finalize(self, _close, self.tiff, None if path else file)
+            self._open()
+            same = {(s.kind, s.shape, s.dtype) for s in self.series_found}
+            if len(self.series_found) > 1 and len(same) == 1 and same.pop()[0] == "shaped":
+                # Planes that were appended one by one are one stack.
+                self.close()
+                self._open(is_shaped=False)
         try:
-            if self.tiff.is_ome:
-                check_companions(self.tiff.ome_metadata or "", url=url)
-            self._choose(self.tiff.series, series)
+            self._choose(self.series_found, series)
         except BROKEN as error:
             self.close()
             raise error if isinstance(error, FormatError) else broken(url, error) from None
+
+    def _open(self, **flags: bool) -> None:
+        """Open the file and find its series."""
+        # A local file is opened by its path, so that its companions are found beside it.
+        path = stores.local_path(self.url)
+        file = None if path else stores.open_file(self.url, access=self._access)
+        with Complaints() as complaints:
+            try:
+                self.tiff = tifffile.TiffFile(
+                    path or file, name=None if path else self.url, _multifile=bool(path), **flags
+                )
+            except BROKEN as error:
+                if file is not None:
+                    file.close()
+                raise broken(self.url, error) from None
+            self.file = self.tiff.filehandle
+            # Closes the file when nobody reads from it any more.
+            self.close = weakref.finalize(self, _close, self.tiff, file)
+            try:
+                if self.tiff.is_ome:
+                    check_companions(self.tiff.ome_metadata or "", url=self.url)
+                self.series_found = list(self.tiff.series)
+            except BROKEN as error:
+                self.close()
+                raise error if isinstance(error, FormatError) else broken(self.url, error) from None
+        if complaints.heard:
+            self.close()
+            raise broken(self.url, complaints.heard[0])
 
     def _choose(self, found: list[Any], wanted: int | None) -> None:
         if not found:

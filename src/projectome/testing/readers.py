@@ -1,0 +1,190 @@
+"""What every reader of volumes has to keep, as tests to subclass."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from projectome.core.box import Box, triple
+from projectome.core.volume import Pyramid
+from projectome.errors import Problem, ProjectomeError, ShapeError
+from projectome.io.open import open_volume
+from projectome.io.source import VolumeSource
+
+
+@dataclass(frozen=True)
+class Example:
+    """A volume on disk whose content is known.
+
+    Attributes
+    ----------
+    path
+        File or folder.
+    voxels
+        What level 0 has to read as: axes (z, y, x) or (c, z, y, x).
+    voxel_size
+        Of level 0 (z, y, x) [um].
+    translation
+        Position of the CENTRE of its voxel 0 [um].
+    channels
+        Channel names; empty without a channel axis.
+    options
+        What the user has to say to open it.
+    """
+
+    path: Path
+    voxels: NDArray[Any]
+    voxel_size: tuple[float, float, float]
+    translation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    channels: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def open(self) -> Pyramid:
+        """Open it."""
+        return open_volume(str(self.path), **self.options)
+
+    def source(self, path: Path | None = None) -> VolumeSource:
+        """Return the address of its first channel, or of a copy of it."""
+        channel = 0 if self.channels else None
+        return VolumeSource(str(path or self.path), channel=channel, **self.options)
+
+
+def content(path: Path) -> str:
+    """Return a hash of all files at a path."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    found = hashlib.sha256()
+    for file in files:
+        found.update(str(file.relative_to(path)).encode() + file.read_bytes())
+    return found.hexdigest()
+
+
+def largest_file(path: Path) -> Path:
+    """Return the largest file at a path, of level 0 where there are levels."""
+    if path.is_file():
+        return path
+    path = path / "0" if (path / "0").is_dir() else path
+    return max((p for p in path.rglob("*") if p.is_file()), key=lambda p: (p.stat().st_size, p))
+
+
+class ReaderContract(ABC):
+    """What any reader has to keep; subclass it and write an example.
+
+    Examples
+    --------
+    ``class TestMyFormat(ReaderContract):`` with a method ``write(self, folder)`` that writes a
+    volume of at least two voxels an axis and returns an `Example`.
+    """
+
+    @abstractmethod
+    def write(self, folder: Path) -> Example:
+        """Write an example below a folder, and say what it holds."""
+
+    @pytest.fixture
+    def example(self, tmp_path: Path) -> Example:
+        """Return the example of a test."""
+        return self.write(tmp_path / "data")
+
+    def test_says_what_it_holds(self, example: Example) -> None:
+        """Shape, type, channels and where it comes from are right before any voxel is read."""
+        pyramid = example.open()
+        volume = pyramid[0]
+        assert volume.array.shape == example.voxels.shape
+        assert volume.shape == example.voxels.shape[-3:]
+        assert volume.dtype == example.voxels.dtype
+        assert volume.dtype.isnative
+        assert volume.channels == example.channels
+        assert len(volume.array.chunks) == len(volume.array.shape)
+        assert all(1 <= c <= n for c, n in zip(volume.chunks, volume.shape, strict=True))
+        assert {"format", "version", "url"} <= pyramid.metadata.keys()
+        assert all(isinstance(problem, Problem) for problem in pyramid.problems)
+
+    def test_centre_of_voxel_zero_is_at_the_translation(self, example: Example) -> None:
+        """The half voxel: formats whose offset is a corner are converted."""
+        affine = example.open()[0].affine
+        np.testing.assert_allclose(affine([[0, 0, 0]])[0], example.translation, atol=1e-9)
+        np.testing.assert_allclose(affine.voxel_size, example.voxel_size, rtol=1e-9)
+
+    def test_whole_volume_is_read_exactly(self, example: Example) -> None:
+        """Every voxel of every channel is what was written."""
+        volume = example.open()[0]
+        np.testing.assert_array_equal(volume.read(), example.voxels)
+        for index, name in enumerate(example.channels):
+            np.testing.assert_array_equal(volume.read(channel=name), example.voxels[index])
+
+    def test_boxes_equal_parts_of_the_whole(self, example: Example) -> None:
+        """Any box reads as the same part of the whole; an empty one too."""
+        volume = example.open()[0]
+        rng = np.random.default_rng(1)
+        shape = np.asarray(volume.shape)
+        corners = [np.sort(rng.integers(0, shape + 1, (2, 3)), axis=0) for _ in range(20)]
+        corners += [np.stack([shape - 1, shape]), np.stack([shape, shape])]
+        for start, stop in corners:
+            box = Box(triple(start), triple(stop))
+            np.testing.assert_array_equal(
+                volume.read(box), example.voxels[(..., *box.slices)], strict=True
+            )
+
+    def test_box_outside_is_refused(self, example: Example) -> None:
+        """Nothing is padded or wrapped silently."""
+        volume = example.open()[0]
+        with pytest.raises(ShapeError, match="leaves"):
+            volume.read(Box((0, 0, 0), triple(np.asarray(volume.shape) + 1)))
+
+    def test_reading_changes_nothing(self, example: Example) -> None:
+        """Neither the files, nor what the next reader sees."""
+        before = content(example.path)
+        volume = example.open()[0]
+        first = volume.read()
+        if first.flags.writeable:
+            first[...] = 0
+        np.testing.assert_array_equal(volume.read(), example.voxels)
+        assert content(example.path) == before
+
+    def test_source_travels(self, example: Example) -> None:
+        """An address survives pickling and opens the same voxels, without a channel axis."""
+        source = pickle.loads(pickle.dumps(example.source()))  # noqa: S301 - our own bytes
+        assert source == example.source()
+        wanted = example.voxels[0] if example.channels else example.voxels
+        volume = source.open()
+        np.testing.assert_array_equal(volume.read(), wanted)
+        assert volume.channels == ()
+        assert source.open() is volume
+
+    def test_fingerprint_follows_the_content(self, example: Example, tmp_path: Path) -> None:
+        """A copy elsewhere has the same fingerprint; a changed one another."""
+        first = example.source().fingerprint()
+        assert example.source().fingerprint() == first
+        other = tmp_path / "elsewhere" / example.path.name
+        other.parent.mkdir()
+        (shutil.copytree if example.path.is_dir() else shutil.copy)(example.path, other)
+        assert example.source(other).fingerprint() == first
+        file = largest_file(other)
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+        assert example.source(other).fingerprint() != first
+
+    def test_cut_off_file_is_refused(self, example: Example) -> None:
+        """Half of the largest file is an error that names the place and the way out."""
+        file = largest_file(example.path)
+        data = file.read_bytes()
+        file.write_bytes(data[: len(data) // 2])
+        with pytest.raises(ProjectomeError, match=r"[Rr]estore|[Ff]etch|again") as caught:
+            example.open()[0].read()
+        assert str(example.path) in str(caught.value)
+
+    def test_nothing_there_is_refused(self, example: Example) -> None:
+        """A wrong address is an error that names it."""
+        with pytest.raises(ProjectomeError, match="projectome ls") as caught:
+            open_volume(str(example.path) + "-wrong", **example.options)
+        assert "-wrong" in str(caught.value)
