@@ -34,6 +34,9 @@ MAX_BYTES = 2**31
 KEY = b"projectome"
 """Name under which a parquet file keeps what projectome has to say about it."""
 ZYX = ("z", "y", "x")
+# Before 3.1, pandas rounded the last digit of numbers unless told otherwise.
+NEW_PANDAS = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
+EXACT: dict[str, Any] = {} if NEW_PANDAS else {"float_precision": "round_trip"}
 
 
 def write_table(
@@ -118,10 +121,10 @@ def read_with_metadata(
             # Texts such as NA and None are texts: regions have such names.
             table = pd.read_csv(
                 data,
-                float_precision="round_trip",
                 encoding="utf-8-sig",
                 keep_default_na=False,
                 na_values=["", "nan", "NaN"],
+                **EXACT,
             )
         else:
             arrow = pyarrow.parquet.read_table(data)

@@ -216,20 +216,20 @@ def format_swc(skeleton: Skeleton, *, forest: bool = False, comments: Sequence[s
             "skeleton.trees() to a file of its own, or pass forest=True."
         )
     space = skeleton.space
-    words = ["unknown" if d is None else d for d in space.toward[::-1]]
+    toward = ["unknown" if d is None else d for d in space.toward[::-1]]
     lines = [
         "projectome",
         f"space: {space.name}",
         f"unit: {space.unit}",
         f"expansion: {space.expansion!r}",
         f"axes: {' '.join(space.axes[::-1])}",
-        *([f"toward: {' '.join(words)}"] if any(space.toward) else []),
+        *([f"toward: {' '.join(toward)}"] if any(space.toward) else []),
         *comments,
     ]
-    for line in lines:
-        if len(line.splitlines()) > 1 or line != line.strip():
+    for words in (space.name, *comments):
+        if len(words.splitlines()) > 1 or words != words.strip():
             raise ParameterError(
-                f"A line of an SWC header cannot hold line breaks or outer blanks: {line!r}."
+                f"A line of an SWC header cannot hold line breaks or outer blanks: {words!r}."
             )
     x, y, z = (np.round(skeleton.coordinates[:, ::-1], 6) + 0.0).T.tolist() or [[]] * 3
     n = len(skeleton)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from projectome.core.space import MICROMETRES, OPPOSITE, Names, Space, Towards
 from projectome.errors import FormatError, Problem
 
-HEADER = re.compile(r"#*\s*(space|units?|expansion|axes|toward)\s*:(.*)", re.IGNORECASE)
+HEADER = re.compile(r"#*\s*(space|unit|expansion|axes|toward)s?\s*:(.*)", re.IGNORECASE)
 OFFSET = re.compile(r"#+\s*OFFSET\s+(\S+)\s+(\S+)\s+(\S+)\s*", re.IGNORECASE)
 # Fiji SNT writes "All positions and radii in microns".
 IN_UNITS = re.compile(r"positions and radii in (\w+)", re.IGNORECASE)
@@ -57,7 +57,6 @@ class Header:
     """What the comments of a file say about its numbers."""
 
     problems: list[Problem]
-    ours: bool = False
     name: str | None = None
     unit: str | None = None
     unit_scale: float = 1.0
@@ -71,9 +70,8 @@ class Header:
         """Read the comments; what cannot be used becomes a problem."""
         found = cls([])
         for line in comments:
-            found.ours |= line.lstrip("# ") == "projectome"
             if match := HEADER.fullmatch(line):
-                found.take(match[1].lower().removesuffix("s"), match[2].strip(), where)
+                found.take(match[1].lower(), match[2].strip(), where)
             elif match := OFFSET.fullmatch(line):
                 found.take("offset", " ".join(match.groups()), where)
             elif match := IN_UNITS.search(line):
@@ -102,7 +100,7 @@ class Header:
                 self.unit_scale, self.unit = MICROMETRES[value.lower()], "micrometer"
             elif key == "expansion":
                 self.expansion = Space(expansion=float(value)).expansion
-            elif key == "axe":
+            elif key == "axes":
                 self.axes = Space(axes=cast(Names, tuple(words[::-1]))).axes
             elif key == "toward":
                 known = [word if word in OPPOSITE else None for word in words[::-1]]
@@ -183,7 +181,7 @@ class Nodes:
 
         problems: list[Problem] = []
         more = max((len(fields) for _, fields in rows), default=7) - 7
-        unknown = ~((values[:, 3] > 0) & (values[:, 3] < np.inf))
+        unknown = ~((values[:, 3] > 0) & (values[:, 3] < 1e30))
         for told, message in (
             (not rows, "There is no node in the file."),
             (more > 0, f"{more} columns after the seventh are not read."),
