@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from projectome.core.box import Block, Box, BlockGrid, Triple
+from projectome.core.box import Block, BlockGrid, Box, Triple
 from projectome.core.region_graph import RegionGraph
-from projectome.engine.step import BlockStep
 from projectome.engine.sinks import ArraySink, Sinks, TableSink
+from projectome.engine.step import BlockStep
 from projectome.errors import StorageFullError
 from projectome.testing.steps import ArrayFile
 
@@ -173,11 +173,31 @@ def both(folder: Path) -> Sinks:
 
 @dataclass(frozen=True)
 class Hungry(BlockStep):
-    """Takes what it says, 64 bytes a voxel."""
+    """Takes nearly what it says.
+
+    Attributes
+    ----------
+    scale
+        Float64 values a voxel.
+    """
 
     name: ClassVar[str] = "hungry"
-    bytes_per_voxel: ClassVar[int] = 64
+
+    scale: int = 1
+
+    def memory(self, block: Block) -> int:
+        return block.read.size * 8 * self.scale
 
     def __call__(self, block: Block) -> dict[str, list[float]]:
-        taken = np.ones(block.read.size * 7)
+        taken = np.ones(self.memory(block) // 8)
         return {"sum": [float(taken.sum())]}
+
+
+@dataclass(frozen=True)
+class Free(BlockStep):
+    """Does nothing."""
+
+    name: ClassVar[str] = "free"
+
+    def __call__(self, block: Block) -> None:
+        return None

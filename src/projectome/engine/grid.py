@@ -22,6 +22,7 @@ LARGEST = 512**3
 """No block owns more voxels; beyond that the halo is cheap enough."""
 FEWEST = 32
 """Blocks a job is cut into where its chunks allow, so that workers are occupied."""
+CGROUP = Path("/sys/fs/cgroup")
 SHARERS = 8
 """Blocks are sized as for so many workers, so that the plan is the same for fewer."""
 
@@ -29,9 +30,8 @@ SHARERS = 8
 def available_memory() -> int:
     """Return the memory that can be had now [bytes], inside the limit of a container."""
     free = int(psutil.virtual_memory().available)
-    group = Path("/sys/fs/cgroup")
     try:
-        limit, used = ((group / f"memory.{n}").read_text().strip() for n in ("max", "current"))
+        limit, used = ((CGROUP / f"memory.{n}").read_text().strip() for n in ("max", "current"))
     except OSError:
         return free
     return free if limit == "max" else min(free, max(0, int(limit) - int(used)))

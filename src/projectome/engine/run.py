@@ -179,10 +179,9 @@ def run(
     description = describe(step, grid)
     need, budget = block_memory(step, grid), memory_budget(memory)
     with (
-        _opened(executor, need, budget, workers) as crew,
+        _crew(executor, workers, step.name, need, budget) as crew,
         open_ledger(ledger, description, len(grid), overwrite=overwrite) as book,
     ):
-        _check_memory(crew, step, need, budget)
         done = book.done()
         if done.any() and not sink.holds(book.marker.key):
             book.forget()  # the output was removed, the ledger was not
@@ -207,41 +206,44 @@ def run(
 
 
 @contextlib.contextmanager
-def _opened(
-    executor: str | Executor, need: int, budget: int, workers: int | None
+def _crew(
+    executor: str | Executor, workers: int | None, name: str, need: int, budget: int
 ) -> Iterator[Executor]:
-    """Give the executor that is meant; workers that nobody has counted are as many as fit."""
+    """Give the executor that is meant, once it is sure that the largest block fits."""
+    with contextlib.ExitStack() as stack:
+        crew = stack.enter_context(_opened(executor, workers, need, budget))
+        what = f"The blocks of step {name!r}"
+        if crew.memory is None:
+            check_room(need, budget, crew.workers, what=what)
+        elif need + PROCESS > crew.memory:
+            raise MemoryBudgetError(
+                f"{what} need {format_bytes(need + PROCESS)} each, but the workers have "
+                f"{format_bytes(crew.memory)} a task. Give the workers more memory or fewer "
+                "threads, or plan smaller blocks with a smaller --memory."
+            )
+        yield crew
+
+
+def _opened(
+    executor: str | Executor, workers: int | None, need: int, budget: int
+) -> contextlib.AbstractContextManager[Executor]:
+    """Return an executor to be closed after use, unless it is the caller's."""
     if not isinstance(executor, str):
-        yield executor
-    elif executor == "serial":
-        yield Serial()
-    elif executor == "processes":
+        return contextlib.nullcontext(executor)
+    if executor == "serial":
+        return contextlib.nullcontext(Serial())
+    if executor == "processes":
         count = worker_count(workers)
         while workers is None and count > 1 and need > room(budget, count):
             count -= 1
-        with Processes(count) as crew:
-            yield crew
-    elif executor.startswith("dask://"):
+        return Processes(count)
+    if executor.startswith("dask://"):
         from projectome.engine.dask import Dask
 
-        with Dask(executor) as cluster:
-            yield cluster
-    else:
-        raise ParameterError(
-            f"Unknown executor {executor!r}. Known: serial, processes, dask://HOST:PORT."
-        )
-
-
-def _check_memory(crew: Executor, step: Step, need: int, budget: int) -> None:
-    what = f"The blocks of step {step.name!r}"
-    if crew.memory is None:
-        check_room(need, budget, crew.workers, what=what)
-    elif need + PROCESS > crew.memory:
-        raise MemoryBudgetError(
-            f"{what} need {format_bytes(need + PROCESS)} each, but the workers have "
-            f"{format_bytes(crew.memory)} a task. Give the workers more memory or fewer threads, "
-            "or plan smaller blocks with a smaller --memory."
-        )
+        return Dask(executor)
+    raise ParameterError(
+        f"Unknown executor {executor!r}. Known: serial, processes, dask://HOST:PORT."
+    )
 
 
 @dataclass(slots=True)

@@ -50,7 +50,7 @@ class ArrayFile:
 
     @classmethod
     def create(cls, folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> ArrayFile:
-        """Return a writer; into a new file of zeros, (z, y, x) or (c, z, y, x), if none is there."""
+        """Return a writer into a file of zeros, which is made if it is not there."""
         writer = cls(str(folder))
         if not writer.path.exists():
             writer.path.parent.mkdir(parents=True)
