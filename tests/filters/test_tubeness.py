@@ -91,13 +91,15 @@ def test_the_ridge_lies_on_the_line():
     assert away.max() < 1
 
 
-def test_a_sheet_answers_half_and_a_line_of_the_other_sign_less():
+def test_sheets_and_steps_answer_less_than_lines():
     sheet = np.exp(-((np.arange(41) - 20) ** 2) / 8.0)[:, None, None]
     image = np.broadcast_to(sheet, (41, 30, 30)).astype(np.float32)
-    half = tubeness(image, 2.0)[20, 15, 15]
-    profile = tubeness(image, 2.0, bright=False)[20, 15, 15]
-    assert half == pytest.approx(0.5 * 8**-0.5, rel=1e-3)  # w s**2 / (w**2 + s**2)**1.5, halved
-    assert profile == 0
+    # w s**2 / (w**2 + s**2)**1.5, halved
+    assert tubeness(image, 2.0)[20, 15, 15] == pytest.approx(0.5 * 8**-0.5, rel=1e-3)
+    assert tubeness(image, 2.0, bright=False)[20, 15, 15] == 0
+    step = np.zeros((41, 30, 30), np.float32)
+    step[20:] = 1
+    assert tubeness(step, 2.0).max() == pytest.approx(0.12, abs=0.005)
 
 
 def test_offsets_do_not_show_and_contrast_is_linear():
