@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from projectome.core.box import Box
 from projectome.core.space import OPPOSITE, Space, all_orientations
-from projectome.core.view import crop, pick_channel, reorient
+from projectome.core.view import crop, reorient
 from projectome.core.volume import Volume
-from projectome.errors import OrientationUnknownError, ShapeError, UnknownNameError
+from projectome.errors import OrientationUnknownError, ShapeError
 
 SHAPE = (2, 3, 4)
 ORIENTATIONS = all_orientations()
@@ -93,14 +93,3 @@ def test_a_part_keeps_its_place():
 def test_a_part_has_to_be_one(box):
     with pytest.raises(ShapeError, match="'px'"):
         crop(numbered(), box)
-
-
-def test_a_channel_is_a_volume():
-    volume = numbered(channels=3)
-    green = pick_channel(volume, 1)
-    assert green.channels == ()
-    assert green.array.shape == SHAPE
-    assert np.array_equal(green.read(Box((0, 1, 0), (2, 3, 4))), volume.read()[1, :, 1:])
-    assert np.array_equal(pick_channel(numbered(), 0).read(), numbered().read())
-    with pytest.raises(UnknownNameError, match="channel"):
-        pick_channel(volume, 3)

@@ -1,4 +1,4 @@
-"""Volumes seen otherwise: a part, one channel, turned axes. Only `Volume.read` reads."""
+"""Volumes seen otherwise: a part, turned axes. Nothing is read before `Volume.read`."""
 
 from __future__ import annotations
 
@@ -27,24 +27,17 @@ class View:
         Which of its axes of space lies along each axis of the view.
     flipped
         Which axes of the view run against that.
-    channel
-        The only channel that is seen, which takes the channel axis away; None for all.
     """
 
     array: LazyArray
     box: Box
     order: Triple = (0, 1, 2)
     flipped: tuple[bool, bool, bool] = (False, False, False)
-    channel: int | None = None
-
-    @property
-    def _leading(self) -> tuple[int, ...]:
-        return self.array.shape[:-3] if self.channel is None else ()
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Elements an axis."""
-        return self._leading + tuple(self.box.shape[axis] for axis in self.order)
+        return self.array.shape[:-3] + tuple(self.box.shape[axis] for axis in self.order)
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -56,7 +49,7 @@ class View:
         """Elements an axis that are best read together; they need not begin at multiples."""
         chunks = self.array.chunks
         here = tuple(min(chunks[-3:][a], self.box.shape[a]) for a in self.order)
-        return chunks[:-3] * (self.channel is None) + here
+        return chunks[:-3] + here
 
     def read(self, index: tuple[slice, ...]) -> Array:
         """Return the elements of one slice an axis."""
@@ -67,12 +60,7 @@ class View:
             if flip:
                 start, stop = size - stop, size - start
             inside[axis] = slice(first + start, first + stop)
-        leading = index[:-3]
-        if self.channel is not None:
-            leading = (slice(self.channel, self.channel + 1),)
-        values = self.array.read((*leading, *inside))
-        if self.channel is not None:
-            values = values[0]
+        values = self.array.read((*index[:-3], *inside))
         lead = values.ndim - 3
         values = values.transpose(*range(lead), *(lead + axis for axis in self.order))
         turned = tuple(lead + axis for axis, flip in enumerate(self.flipped) if flip)
@@ -96,20 +84,6 @@ def crop(volume: Volume, box: Box) -> Volume:
     matrix[:3, 3] = box.start
     step = Affine(matrix, volume.affine.source, volume.affine.source)
     return replace(volume, array=View(volume.array, box), affine=volume.affine @ step)
-
-
-def pick_channel(volume: Volume, channel: str | int) -> Volume:
-    """Return one channel as a volume without a channel axis.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such channel.
-    """
-    number = volume.channel_index(channel)
-    if not volume.channels:
-        return volume
-    return replace(volume, array=View(volume.array, volume.box, channel=number), channels=())
 
 
 def reorient(volume: Volume, space: Space) -> Volume:
