@@ -201,3 +201,25 @@ class Free(BlockStep):
 
     def __call__(self, block: Block) -> None:
         return None
+
+
+def threads(_):
+    return {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
+
+
+def identity(_):
+    time.sleep(0.02)
+    return os.getpid()
+
+
+def nap(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def leave(_):
+    raise SystemExit(3)
+
+
+def size(task):
+    return len(task)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from projectome.engine.executors import Results, T, answer, attempt, pickled, received
+from projectome.engine.executors import Results, T, answer, attempt, pickled, received, unpickled
 from projectome.errors import MissingExtraError, ParameterError, RunError, WorkerLostError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Dask:
 
 
 def _carry_out(payload: bytes, task: Any) -> bytes:
-    fn = received(payload)
+    fn = unpickled(payload)
     return answer(fn if isinstance(fn, Exception) else attempt(fn, task))
 
 

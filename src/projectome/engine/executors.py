@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 from projectome.engine.grid import worker_count
 from projectome.errors import ParameterError, RunError, WorkerLostError
@@ -35,6 +35,8 @@ THREAD_LIMITS = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
+TRACEBACK = "In the worker:"
+"""Begins the note that an error takes home."""
 GRACE = 5.0
 """Seconds that a worker has to end its task when the pool closes."""
 
@@ -79,7 +81,9 @@ def portable(error: Exception) -> Exception:
     Exception
         The same one where possible, else a `RunError` that tells its type and text.
     """
-    error.add_note("".join(traceback.format_exception(error)).rstrip())
+    notes = getattr(error, "__notes__", [])
+    if not any(note.startswith(TRACEBACK) for note in notes):  # an error may pass here twice
+        error.add_note(f"{TRACEBACK} {''.join(traceback.format_exception(error)).rstrip()}")
     try:
         copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - bytes of our own
         if type(copy) is type(error) and str(copy) == str(error):
@@ -87,7 +91,8 @@ def portable(error: Exception) -> Exception:
     except Exception:  # noqa: BLE001 - an exception may refuse in any way
         pass
     substitute = RunError(f"{type(error).__name__}: {error}")
-    substitute.add_note(error.__notes__[-1])
+    for note in error.__notes__:
+        substitute.add_note(note)
     return substitute
 
 
@@ -292,15 +297,26 @@ def _serve(connection: Connection) -> None:
     """Carry out tasks from a pipe until it is closed; runs in the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver to handle
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    fn: Callable[[Any], Any] | Exception = RunError("no function yet")
+    fn: Callable[[Any], Any] | Exception = RunError("No function was sent.")
     with contextlib.suppress(EOFError, OSError):
         connection.send_bytes(b"ready")
         while True:
             payload, task = pickle.loads(connection.recv_bytes())  # noqa: S301 - our driver's
             if payload is not None:
-                fn = received(payload)
+                fn = unpickled(payload)
             outcome = fn if isinstance(fn, Exception) else attempt(fn, task)
             connection.send_bytes(answer(outcome))
+
+
+def unpickled(payload: bytes) -> Callable[[Any], Any] | Exception:
+    """Return a function from what `pickled` made of it, or why it cannot be had here."""
+    try:
+        return cast("Callable[[Any], Any]", pickle.loads(payload))  # noqa: S301 - our driver's
+    except Exception as error:  # noqa: BLE001 - a class may refuse in any way
+        return ParameterError(
+            f"The step cannot be read in a worker process: {error}. Define its class in a module "
+            "that workers can import, or use the executor 'serial'."
+        )
 
 
 def answer(outcome: Any) -> bytes:

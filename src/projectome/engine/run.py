@@ -285,8 +285,8 @@ class _Job:
 
     def _take(self, places: tuple[int, ...], outcome: Outcome | Exception) -> list[int]:
         """Count what came of a batch, and return the blocks to try again."""
-        if isinstance(outcome, HOPELESS):
-            raise outcome
+        if isinstance(outcome, (*HOPELESS, ParameterError)):
+            raise outcome  # the whole batch: no block of it was even tried
         if isinstance(outcome, Exception):
             return self._lost(places, outcome)
         self.peak_rss = max(self.peak_rss, outcome.peak_rss)
