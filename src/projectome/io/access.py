@@ -60,6 +60,15 @@ def bucket_region(bucket: str) -> str:
     return str(headers.get("x-amz-bucket-region") or FALLBACK_REGION)
 
 
+def _credentials_file() -> Path:
+    named = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
+    return Path(named).expanduser()
+
+
+def _profile() -> str:
+    return os.environ.get("AWS_PROFILE") or "default"
+
+
 def shared_credentials() -> dict[str, str]:
     """Return the keys of the AWS credentials file; nothing where the environment has them.
 
@@ -71,13 +80,31 @@ def shared_credentials() -> dict[str, str]:
     """
     if os.environ.get("AWS_ACCESS_KEY_ID"):
         return {}
-    named = os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials"
     parser = configparser.ConfigParser(interpolation=None)
     try:
-        parser.read(Path(named).expanduser(), encoding="utf-8")
+        parser.read(_credentials_file(), encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError):
         return {}
-    profile = os.environ.get("AWS_PROFILE") or "default"
     names = ("access_key_id", "secret_access_key", "session_token")
-    found = {name: parser.get(profile, f"aws_{name}", fallback="") for name in names}
+    found = {name: parser.get(_profile(), f"aws_{name}", fallback="") for name in names}
     return {name: value for name, value in found.items() if value}
+
+
+def aws_credentials(how: Access) -> dict[str, str]:
+    """Return where tensorstore finds credentials: it tries one place, not a chain of them."""
+    if not how.signed:
+        return {"type": "anonymous"}
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        return {"type": "environment"}
+    if not shared_credentials():
+        return {"type": "default"}
+    file = _credentials_file()
+    config = Path(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config").expanduser()
+    # The provider demands a config file; that of the credentials says nothing else.
+    found = config if config.is_file() else file
+    return {
+        "type": "profile",
+        "profile": _profile(),
+        "credentials_file": str(file),
+        "config_file": str(found),
+    }

@@ -13,7 +13,13 @@ import obstore.store
 import tensorstore as ts
 
 from projectome.errors import FormatError, NotFoundError
-from projectome.io.access import PUBLIC, Access, bucket_region, shared_credentials
+from projectome.io.access import (
+    PUBLIC,
+    Access,
+    aws_credentials,
+    bucket_region,
+    shared_credentials,
+)
 from projectome.io.address import Address, parse
 from projectome.io.failures import mapped
 
@@ -123,7 +129,7 @@ def _plain_spec(address: Address, how: Access, *, folder: bool) -> dict[str, obj
         "bucket": address.root,
         "path": path,
         "aws_region": _region(address.root, how),
-        "aws_credentials": {"type": "default" if how.signed else "anonymous"},
+        "aws_credentials": aws_credentials(how),
     }
     if how.endpoint:
         spec["endpoint"] = how.endpoint

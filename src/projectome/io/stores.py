@@ -27,7 +27,7 @@ from projectome.errors import FormatError, NotFoundError, ParameterError, StoreE
 from projectome.io.access import Access
 from projectome.io.address import Address, join, parse
 from projectome.io.clients import bucket, context, kvstore, kvstore_spec, open_whole, wait
-from projectome.io.failures import mapped
+from projectome.io.failures import mapped, translate
 
 __all__ = [
     "Access",
@@ -141,21 +141,32 @@ def read_part(
     """
     address = parse(url)
     if address.scheme not in ("file", "memory") and not address.member:
-        store = bucket(address, access)
-        with mapped(url, "read"):
-            size = int(obstore.head(store, address.path)["size"])
-            first = max(0, start + size if start < 0 else start)
-            last = min(size, first + length)
-            piece = (
-                obstore.get_range(store, address.path, start=first, end=last)
-                if last > first
-                else b""
-            )
-            return bytes(piece), size
+        return _read_range(address, start, length, bucket(address, access), url)
     with mapped(url, "read"), open_file(url, access=access) as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(max(0, start + size if start < 0 else start))
         return file.read(length), size
+
+
+def _read_range(
+    address: Address, start: int, length: int, store: Any, url: str
+) -> tuple[bytes, int]:
+    """Return a piece of an object and the size of the whole, with one request if it can be."""
+    span: Any = (start, start + length) if start >= 0 else {"suffix": -start}
+    try:
+        answer = obstore.get(store, address.path, options={"range": span})
+        return bytes(answer.bytes())[:length], int(answer.meta["size"])
+    except obstore.exceptions.GenericError:
+        # Ranges beyond the end, and of empty objects, are refused: look how much there is.
+        with mapped(url, "read"):
+            size = int(obstore.head(store, address.path)["size"])
+            first = max(0, start + size if start < 0 else start)
+            last = min(size, first + length)
+            if first >= last:
+                return b"", size
+            return bytes(obstore.get_range(store, address.path, start=first, end=last)), size
+    except (obstore.exceptions.BaseError, OSError) as error:
+        raise translate(error, url, "read") from error
 
 
 def open_file(url: str, *, access: Access | None = None, buffer: int = 2**18) -> IO[bytes]:
@@ -414,21 +425,27 @@ def copy(
     if _in_tensorstore(origin) or goal.scheme == "memory":
         write_bytes(target, read_bytes(source, access=access), access=target_access)
         return
-    if origin.scheme == "file":
-        pieces: Any = Path(origin.path)
+    way = f"{source} to {target}"
+    if origin.scheme == "file" and goal.scheme != "file":
+        with mapped(way, "copy"):
+            obstore.put(bucket(goal, target_access), goal.path, Path(origin.path))
+    elif origin.scheme == "file":
+        with atomic_write(goal.path) as partial, mapped(way, "copy"):
+            shutil.copyfile(origin.path, partial)
     else:
         with mapped(source, "read"):
             pieces = obstore.get(bucket(origin, access), origin.path).stream()
-    if goal.scheme != "file":
-        with mapped(f"{source} to {target}", "copy"):
-            obstore.put(bucket(goal, target_access), goal.path, pieces)
-        return
-    with atomic_write(goal.path) as partial, mapped(f"{source} to {target}", "copy"):
-        if origin.scheme == "file":
-            shutil.copyfile(pieces, partial)
+        if goal.scheme == "file":
+            with atomic_write(goal.path) as partial, mapped(way, "copy"):
+                with open(partial, "wb") as file:
+                    file.writelines(pieces)
         else:
-            with open(partial, "wb") as file:
-                file.writelines(pieces)
+            with mapped(way, "copy"):
+                writer = obstore.open_writer(bucket(goal, target_access), goal.path)
+                for piece in pieces:
+                    writer.write(piece)
+                # Only what is closed appears: after an error there is no part of an object.
+                writer.close()
 
 
 def remove(url: str, *, access: Access | None = None) -> None:

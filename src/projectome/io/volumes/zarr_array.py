@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -195,15 +196,20 @@ class ZarrArray:
         yield self.document.raw
         grid = self._chunk_grid()
         total = math.prod(grid)
-        for flat in sorted({round(i) for i in np.linspace(0, total - 1, min(SAMPLES, total))}):
-            key = self.document.chunk_key([int(i) for i in np.unravel_index(flat, grid)])
-            url = stores.join(self.document.url, key)
-            try:
-                head, size = stores.read_part(url, 0, PIECE, access=self.access)
-                tail, _ = stores.read_part(url, -PIECE, PIECE, access=self.access)
-                yield f"{key} {size}".encode() + head + tail
-            except StoreError:
-                yield f"{key} missing".encode()
+        flat = sorted({round(i) for i in np.linspace(0, total - 1, min(SAMPLES, total))})
+        indices = [[int(i) for i in np.unravel_index(number, grid)] for number in flat]
+        with ThreadPoolExecutor(SAMPLES) as pool:
+            yield from pool.map(self._sample, map(self.document.chunk_key, indices))
+
+    def _sample(self, key: str) -> bytes:
+        url = stores.join(self.document.url, key)
+        try:
+            piece, size = stores.read_part(url, 0, PIECE, access=self.access)
+            if size > PIECE:
+                piece += stores.read_part(url, -PIECE, PIECE, access=self.access)[0]
+        except NotFoundError:
+            return f"{key} missing".encode()
+        return f"{key} {size} ".encode() + piece
 
     def _chunk_grid(self) -> tuple[int, ...]:
         content = self.document.content
