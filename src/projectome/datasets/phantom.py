@@ -24,7 +24,7 @@ from projectome.core.skeleton import AXON, Skeleton
 from projectome.core.space import Space
 from projectome.core.volume import Array, Kind, Volume
 from projectome.datasets.phantom_atlas import Anatomy
-from projectome.datasets.phantom_image import Microscope, atlas_grid, image_grid, make_scene
+from projectome.datasets.phantom_image import COARSE, Microscope, atlas_grid, image_grid, make_scene
 from projectome.datasets.phantom_neurons import Neuron, grow_neurons
 from projectome.datasets.phantom_regions import region_ids, terminology
 from projectome.datasets.phantom_render import render, render_labels, render_template
@@ -202,29 +202,7 @@ def make_phantom(
     scene = make_scene(
         anatomy, grown, shape=shape, voxel_size=voxel_size, seed=seed, microscope=optics
     )
-    coarse_shape = triple(-(-np.asarray(shape) // 2))
-    fine, coarse = image_grid(voxel_size), atlas_grid(voxel_size)
-    atlas = Atlas(
-        "phantom",
-        terminology(),
-        _volume(
-            coarse_shape,
-            np.uint32,
-            partial(_annotate, anatomy, coarse),
-            coarse,
-            "labels",
-            "regions",
-        ),
-        _volume(
-            coarse_shape,
-            np.uint16,
-            partial(render_template, anatomy, voxel_size),
-            coarse,
-            "image",
-            "template",
-        ),
-        anatomy.midline,
-    )
+    fine = image_grid(voxel_size)
     return Phantom(
         seed=seed,
         shape=shape,
@@ -234,7 +212,7 @@ def make_phantom(
         neurons=grown,
         image=_volume(shape, np.uint16, partial(render, scene), fine, "image", "phantom"),
         labels=_volume(shape, np.uint32, partial(render_labels, scene), fine, "labels", "neurons"),
-        atlas=atlas,
+        atlas=_atlas(anatomy, shape, voxel_size),
     )
 
 
@@ -257,6 +235,20 @@ def _volume(
     shape: Triple, dtype: type[np.generic], draw: Draw, affine: Affine, kind: Kind, name: str
 ) -> Volume:
     return Volume(Rendered(shape, np.dtype(dtype), draw), affine, kind=kind, name=name)
+
+
+def _atlas(anatomy: Anatomy, shape: Triple, voxel_size: float) -> Atlas:
+    grid = atlas_grid(voxel_size)
+    coarse = triple(-(-np.asarray(shape) // COARSE))
+    regions = partial(_annotate, anatomy, grid)
+    template = partial(render_template, anatomy, voxel_size)
+    return Atlas(
+        "phantom",
+        terminology(),
+        _volume(coarse, np.uint32, regions, grid, "labels", "regions"),
+        _volume(coarse, np.uint16, template, grid, "image", "template"),
+        anatomy.midline,
+    )
 
 
 def _annotate(anatomy: Anatomy, grid: Affine, box: Box) -> NDArray[np.uint32]:

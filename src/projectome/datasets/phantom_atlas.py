@@ -265,6 +265,12 @@ class Anatomy:
             self.centre
         )
 
+    def column_of(self, point: ArrayLike) -> tuple[float, float]:
+        """Return theta and s of a point (3,) [um] of the cerebrum."""
+        w, v, u = (np.asarray(point) - self.centre) / self.half
+        s = (w - _MIDDLE) / _REACH
+        return float(np.degrees(np.arctan2(abs(u) / _taper(s), -v))), float(s)
+
     def area_of(self, area: str, rng: np.random.Generator) -> tuple[float, float]:
         """Return a random (theta, s) inside a cortical area, away from its border.
 
@@ -277,8 +283,8 @@ class Anatomy:
         # Frontal and occipital poles lie beyond the white matter.
         inside[:, :18] = inside[:, -18:] = False
         core = inside.copy()
-        for axis, reach in ((0, 5), (1, 5)):
-            for shift in (-reach, reach):
+        for axis in (0, 1):
+            for shift in (-5, 5):
                 core &= np.roll(inside, shift, axis)
         cells = np.argwhere(core if core.any() else inside)
         theta, along = cells[rng.integers(len(cells))] + rng.uniform(0, 1, 2)

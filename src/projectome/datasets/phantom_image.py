@@ -210,11 +210,11 @@ def _bodies(
     anatomy: Anatomy, shape: Triple, voxel_size: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return faint round bodies all over the tissue, and a few bright specks."""
-    count = int(np.prod(shape)) // 2500
+    count = int(np.prod(shape)) // 1500
     place = rng.uniform(0, 1, (count, 3)) * (np.asarray(shape) - 1)
     sigma = rng.uniform(0.9, 2.2, count)
-    peak = 60 * np.exp(rng.normal(0.4, 0.6, count))
-    speck = rng.random(count) < 0.006
+    peak = 60 * np.exp(rng.normal(0.7, 0.6, count))
+    speck = rng.random(count) < 0.004
     sigma[speck], peak[speck] = 0.9, rng.uniform(800, 5000, speck.sum())
     spots = np.column_stack([place, sigma + 0.6, sigma, peak])
     return spots[anatomy.codes_at(place * voxel_size) > 0]
@@ -275,10 +275,15 @@ def _shade(shape: Triple, optics: Microscope, rng: np.random.Generator) -> NDArr
     """Return the light that shadows leave, by half, plane and row."""
     depth, height, _ = shape
     shade = np.ones((2, depth, height))
-    z, y = np.arange(depth)[:, None], np.arange(height)[None]
     for _ in range(round(2 * optics.shadows * depth * height / 1e6)):
-        z0, y0 = rng.uniform(0, depth), rng.uniform(0, height)
-        thick, wide = rng.uniform(2, 10), rng.uniform(0.8, 2.5)
-        dark = np.exp(-(((z - z0) / thick) ** 2) / 2 - ((y - y0) / wide) ** 2 / 2)
-        shade[rng.integers(2)] *= 1 - rng.uniform(0.08, 0.40) * dark
+        half = int(rng.integers(2))
+        centre, sigma = rng.uniform(0, (depth, height)), rng.uniform((2, 0.8), (10, 2.5))
+        dark = rng.uniform(0.08, 0.40)
+        low = np.maximum(0, np.floor(centre - 4 * sigma)).astype(int)
+        z, y = np.ogrid[
+            low[0] : min(depth, int(centre[0] + 4 * sigma[0]) + 1),
+            low[1] : min(height, int(centre[1] + 4 * sigma[1]) + 1),
+        ]
+        far = ((z - centre[0]) / sigma[0]) ** 2 + ((y - centre[1]) / sigma[1]) ** 2
+        shade[half, z, y] *= 1 - dark * np.exp(-far / 2)
     return shade.astype(np.float32)

@@ -4,30 +4,27 @@ An axon leaves its soma toward the white matter, runs there in a lane of its own
 corpus callosum or turns into the striatum or thalamus, and ends in an arbor. Courses are splines
 through waypoints in cortical coordinates (see `phantom_atlas`) with smooth random wobble; arbors
 and dendrites are balanced spanning trees.
-
-References
-----------
-.. [1] Cuntz H. et al. (2010). One rule to grow them all: a general theory of neuronal branching
-   and its practical application. PLoS Comput Biol 6(8): e1000877.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
-from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
 from projectome.core.skeleton import APICAL, AXON, DENDRITE, SOMA, Skeleton
 from projectome.datasets.phantom_atlas import SPACE, Anatomy
+from projectome.datasets.phantom_growth import (
+    FORBIDDEN,
+    STEP,
+    Grower,
+    OutsideError,
+    smooth_noise,
+)
 from projectome.datasets.phantom_regions import DEEP, area_codes, region_ids
 from projectome.errors import ParameterError
-
-STEP = 4.0
-"""Distance between nodes along a neurite [um]."""
 
 PLAN = (
     *("homotopic", "heterotopic", "homotopic", "corticostriatal"),
@@ -40,7 +37,7 @@ _PARTNERS = {
     **{"SSp": "MOp", "VISp": "RSP", "MOs": "SSp", "MOp": "MOs", "RSP": "VISp"},
     **{"AUD": "TEa", "PTLp": "MOs", "ACA": "RSP"},
 }
-_FORBIDDEN = (0, DEEP.index("VL") + 1, DEEP.index("V3") + 1)
+_NUCLEI = {"CP": ("CP",), "TH": ("VAL", "PO", "LP")}
 _DEPTHS = {  # of somata: layers 2/3 and 5, 5, 6a
     "homotopic": ((0.20, 0.38), (0.56, 0.70)),
     "heterotopic": ((0.20, 0.38), (0.56, 0.70)),
@@ -92,160 +89,6 @@ class Neuron:
         return float(self.skeleton.radius[0])
 
 
-class _OutsideError(Exception):
-    """A neurite would leave the tissue; the neuron is drawn again."""
-
-
-@dataclass
-class _Tree:
-    """A tree in the making."""
-
-    xyz: list[NDArray[np.float64]] = field(default_factory=list)
-    parent: list[int] = field(default_factory=list)
-    radius: list[float] = field(default_factory=list)
-    kind: list[int] = field(default_factory=list)
-    brightness: list[float] = field(default_factory=list)
-
-    def add(  # one unbranched run
-        self,
-        curve: NDArray[np.float64],
-        parent: int,
-        kind: int,
-        *,
-        radius: tuple[float, float],
-        brightness: float,
-    ) -> range:
-        """Append a run of nodes below `parent` and return their indices."""
-        first = len(self.parent)
-        n = len(curve)
-        self.xyz.extend(curve)
-        self.parent.extend([parent, *range(first, first + n - 1)])
-        self.radius.extend(np.linspace(*radius, n).tolist())
-        self.kind.extend([kind] * n)
-        self.brightness.extend([brightness] * n)
-        return range(first, first + n)
-
-
-@dataclass(frozen=True)
-class _Grower:
-    """Draws one neuron; `scale` shrinks dendrites and arbors in brains below 1.4 mm width."""
-
-    anatomy: Anatomy
-    rng: np.random.Generator
-    scale: float
-    tree: _Tree = field(default_factory=_Tree)
-
-    def number(self, count: int) -> int:
-        """Return how many tips an arbor has that would have `count` in a brain of full size."""
-        return max(4, round(count * self.scale))
-
-    def curve(self, waypoints: NDArray[np.float64], wobble: float) -> NDArray[np.float64]:
-        """Return a smooth wobbling curve through waypoints, without its first point.
-
-        Raises
-        ------
-        _OutsideError
-            If ten drafts, ever straighter, all leave the tissue.
-        """
-        steps = np.linalg.norm(np.diff(waypoints, axis=0), axis=1)
-        along = np.concatenate([[0], np.cumsum(np.maximum(steps, 1e-3))])
-        n = max(2, round(along[-1] / STEP) + 1)
-        plain = CubicSpline(along, waypoints, bc_type="natural")(np.linspace(0, along[-1], n))
-        ends = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / 6)[:, None]
-        for draft in range(10):
-            noise = np.zeros((n, 3))
-            for sigma, share in ((3, 0.35), (10, 1.0)):
-                smooth = gaussian_filter1d(self.rng.standard_normal((n + 40, 3)), sigma, axis=0)
-                noise += share * smooth[20:-20] * np.sqrt(2 * np.sqrt(np.pi) * sigma)
-            curve = plain + noise * ends * wobble * (1 - draft / 10)
-            if not np.isin(self.anatomy.codes_at(curve[1:]), _FORBIDDEN).any():
-                return curve[1:]
-        raise _OutsideError
-
-    def arborise(
-        self,
-        start: range,
-        terminals: NDArray[np.float64],
-        kind: int,
-        *,
-        radius: tuple[float, float],
-        brightness: float,
-        balance: float = 0.4,
-    ) -> None:
-        """Grow a balanced spanning tree from nodes that exist to all terminals [1]_."""
-        nodes = list(start)
-        spots = [self.tree.xyz[i] for i in nodes]
-        paths = [0.0] * len(nodes)
-        left = list(range(len(terminals)))
-        while left:
-            gaps = np.linalg.norm(terminals[left][:, None] - np.asarray(spots)[None], axis=2)
-            pick, at = np.unravel_index((gaps + balance * np.asarray(paths)).argmin(), gaps.shape)
-            end = terminals[left.pop(int(pick))]
-            base = spots[at]
-            length = float(np.linalg.norm(end - base))
-            if length < 2 * STEP:
-                continue
-            middle = (base + end) / 2 + self.rng.normal(0, 0.13 * length, 3)
-            curve = self.curve(np.stack([base, middle, end]), 0.05 * length + 1)
-            run = self.tree.add(curve, nodes[at], kind, radius=radius, brightness=brightness)
-            nodes.extend(run)
-            spots.extend(curve)
-            start_path = paths[at]
-            paths.extend(start_path + STEP * (i + 1) for i in range(len(curve)))
-
-    def patch(
-        self, side: int, area: str, centre: tuple[float, float], count: int, spread: float
-    ) -> NDArray[np.float64]:
-        """Return terminals in the layers of an area around a column (theta, s)."""
-        n = 60 * count
-        theta = np.abs(centre[0] + self.rng.normal(0, 8 * spread, n))
-        s = centre[1] + self.rng.normal(0, 0.07 * spread, n)
-        spots = self.anatomy.place(side, theta, s, self.rng.uniform(0.06, 0.8, n))
-        aside = np.asarray((0.0, 0.0, 0.02 * self.anatomy.half[2]))
-        inside = np.ones(n, dtype=bool)
-        for shift in (-aside, 0, aside):
-            inside &= np.isin(self.anatomy.codes_at(spots + shift), area_codes(area))
-        return _first(spots[inside], count)
-
-    def cloud(
-        self, codes: tuple[int, ...], centre: NDArray[np.float64], count: int, sd: float
-    ) -> NDArray[np.float64]:
-        """Return terminals around a centre, all in regions of the given codes."""
-        drawn = centre + self.rng.normal(0, sd, (30 * count, 3))
-        return _first(drawn[np.isin(self.anatomy.codes_at(drawn), codes)], count)
-
-    def spot_in(self, region: tuple[int, ...], side: int, margin: float) -> NDArray[np.float64]:
-        """Return a random point of a region of one side, some way from its borders."""
-        spots = self.rng.uniform(-0.8, 0.8, (3000, 3)) * self.anatomy.half
-        spots[:, 2] = side * np.abs(spots[:, 2])
-        spots += self.anatomy.centre
-        inside = np.ones(len(spots), dtype=bool)
-        for shift in (*np.eye(3), *-np.eye(3)):
-            inside &= np.isin(self.anatomy.codes_at(spots + margin * shift), region)
-        return _first(spots[inside], 1)[0]
-
-    def lane(
-        self, side: int, start: tuple[float, float], end: tuple[float, float], deep: float
-    ) -> NDArray[np.float64]:
-        """Return waypoints in the white matter from one (theta, s) to another.
-
-        A negative theta of the end lies in the other hemisphere.
-        """
-        count = max(3, round(abs(end[0] - start[0]) / 9))
-        t = np.linspace(0, 1, count)
-        theta = start[0] + (end[0] - start[0]) * t
-        s = start[1] + (end[1] - start[1]) * t * t * (3 - 2 * t)
-        s = np.clip(s, -0.66, 0.66) + 0.015 * np.sin(np.linspace(0, 5, count) + 6 * deep)
-        return self.anatomy.place(side * np.where(theta < 0, -1, 1), np.abs(theta), s, deep)
-
-
-def _first(spots: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Return the first spots, or give up."""
-    if len(spots) < count:
-        raise _OutsideError
-    return spots[:count]
-
-
 def grow_neurons(anatomy: Anatomy, count: int, *, seed: int, voxel_size: float) -> list[Neuron]:
     """Grow the neurons of a phantom.
 
@@ -273,7 +116,7 @@ def grow_neurons(anatomy: Anatomy, count: int, *, seed: int, voxel_size: float) 
             rng = np.random.default_rng([seed, 2, k, attempt])
             try:
                 neuron = _grow(anatomy, rng, k, source)
-            except _OutsideError:
+            except OutsideError:
                 continue
             if _apart(neuron, neurons, 1.75 * voxel_size):
                 neurons.append(neuron)
@@ -289,7 +132,7 @@ def grow_neurons(anatomy: Anatomy, count: int, *, seed: int, voxel_size: float) 
 def _grow(anatomy: Anatomy, rng: np.random.Generator, k: int, source: str) -> Neuron:
     """Draw one neuron; it may still collide with others."""
     scale = float(np.clip(anatomy.half[2] / 700, 0.35, 1.0))
-    grower = _Grower(anatomy, rng, scale)
+    grower = Grower(anatomy, rng, scale)
     projection = PLAN[k % len(PLAN)]
     side = int(rng.choice((-1, 1)))
     theta, s = anatomy.area_of(source, rng)
@@ -298,7 +141,7 @@ def _grow(anatomy: Anatomy, rng: np.random.Generator, k: int, source: str) -> Ne
     soma = anatomy.place(side, theta, s, depth)
     code = int(anatomy.codes_at(soma)[0])
     if code not in area_codes(source):
-        raise _OutsideError
+        raise OutsideError
     radius = float(rng.uniform(7.5, 9.5)) * max(0.75, scale)
     grower.tree.add(soma, -1, SOMA, radius=(radius, radius), brightness=1.0)
     _dendrites(grower, side, (theta, s, depth))
@@ -313,12 +156,12 @@ def _grow(anatomy: Anatomy, rng: np.random.Generator, k: int, source: str) -> Ne
         np.asarray(tree.kind, np.int32),
     )
     skeleton, brightness = _texture(skeleton, np.asarray(tree.brightness), rng)
-    level = float(np.clip(np.exp(rng.normal(np.log(1500), 0.4)), 800, 3500))
+    level = float(np.clip(np.exp(rng.normal(np.log(1100), 0.45)), 500, 3000))
     region = int(region_ids()[code])
     return Neuron(k + 1, skeleton, brightness, level, projection, source, target, region)
 
 
-def _dendrites(grower: _Grower, side: int, column: tuple[float, float, float]) -> None:
+def _dendrites(grower: Grower, side: int, column: tuple[float, float, float]) -> None:
     """Grow basal dendrites around the soma and an apical one up to layer 1."""
     rng, scale = grower.rng, grower.scale
     theta, s, depth = column
@@ -326,7 +169,7 @@ def _dendrites(grower: _Grower, side: int, column: tuple[float, float, float]) -
     ways = rng.standard_normal((grower.number(9), 3))
     ways /= np.linalg.norm(ways, axis=1, keepdims=True)
     basal = soma + ways * rng.uniform(35, 95, (len(ways), 1)) * scale
-    inside = ~np.isin(grower.anatomy.codes_at(basal), _FORBIDDEN)
+    inside = ~np.isin(grower.anatomy.codes_at(basal), FORBIDDEN)
     grower.arborise(
         range(1), basal[inside], DENDRITE, radius=(1.5, 0.8), brightness=0.8, balance=0.7
     )
@@ -339,51 +182,68 @@ def _dendrites(grower: _Grower, side: int, column: tuple[float, float, float]) -
         s + rng.normal(0, 0.05, 5),
         rng.uniform(0.05, 0.14, 5),
     )
-    inside = ~np.isin(grower.anatomy.codes_at(tuft), _FORBIDDEN)
+    inside = ~np.isin(grower.anatomy.codes_at(tuft), FORBIDDEN)
     grower.arborise(
         run[len(run) * 3 // 4 :], tuft[inside], APICAL, radius=(1.1, 0.8), brightness=0.75
     )
 
 
 def _axon(
-    grower: _Grower, projection: str, source: str, side: int, column: tuple[float, float, float]
+    grower: Grower, projection: str, source: str, side: int, column: tuple[float, float, float]
 ) -> str:
-    """Grow the axon with a local collateral, and return the name of its target."""
-    rng, anatomy, scale = grower.rng, grower.anatomy, grower.scale
-    theta, s, depth = column
-    deep = float(rng.uniform(1.25, 1.75))
-    down = anatomy.place(side, theta, s, np.linspace(depth, 1.0, max(3, round(9 * (1 - depth)))))
+    """Grow the axon with its arbors, and return the name of its target."""
     callosal = projection in ("homotopic", "heterotopic")
-    target = source if projection == "homotopic" else _PARTNERS[source]
     if callosal:
-        end = anatomy.area_of(target, rng)
-        if projection == "homotopic":  # the mirror place, nearly
-            end = theta + float(rng.normal(0, 2)), s + float(rng.normal(0, 0.02))
-        lane = grower.lane(side, (0.94 * theta, s), (-0.96 * end[0], end[1]), deep)
-        up = anatomy.place(-side, end[0], end[1], np.asarray([0.92, 0.78, 0.64]))
-        course = np.concatenate([down, lane, up])
-        tips = grower.patch(-side, target, end, grower.number(24), max(0.6, scale))
+        target = source if projection == "homotopic" else _PARTNERS[source]
+        course, tips = _across(grower, target, side, column, mirror=target == source)
     else:
         target = "CP" if projection == "corticostriatal" else "TH"
-        parts = ("CP",) if target == "CP" else ("VAL", "PO", "LP")
-        codes = tuple(DEEP.index(name) + 1 for name in parts)
-        spot = grower.spot_in(codes, side, 45 * scale)
-        w, v, u = (spot - anatomy.centre) / anatomy.half
-        entry = float(np.clip(np.degrees(np.arctan2(abs(u), -v)), 54, 76))
-        gate = float(np.clip((w - s * 0.74) * 0.5 + s, -0.55, 0.5))
-        lane = grower.lane(side, (0.96 * theta + 0.04 * entry, s), (entry, gate), deep)
-        enter = anatomy.place(side, entry, gate, 1.97)
-        inner = enter + (spot - enter) * np.linspace(0, 1, 5)[:, None]
-        course = np.concatenate([down, lane, inner])
-        tips = grower.cloud(codes, spot, grower.number(16), 48 * scale)
-    run = grower.tree.add(grower.curve(course, 3.0), 0, AXON, radius=(1.3, 1.0), brightness=1.0)
-    ending = run[-max(2, round(30 * scale / STEP)) :]
-    grower.arborise(ending, tips, AXON, radius=(0.9, 0.7), brightness=0.8)
+        course, tips = _inward(grower, target, side, column)
+    theta, s, depth = column
+    steps = max(3, round(9 * (1 - depth)))
+    down = grower.anatomy.place(side, theta, s, np.linspace(depth, 1.0, steps))
+    curve = grower.curve(np.concatenate([down, course]), 3.0)
+    run = grower.tree.add(curve, 0, AXON, radius=(1.3, 1.0), brightness=1.0)
+    reach = [round(um * grower.scale / STEP) for um in (30, 70)]
+    grower.arborise(run[-reach[0] - 2 :], tips, AXON, radius=(0.9, 0.7), brightness=0.8)
     if callosal:
-        local = grower.patch(side, source, (theta, s), grower.number(7), max(0.6, scale))
-        stem = run[round(30 * scale / STEP) : round(70 * scale / STEP) + 2]
+        local = grower.patch(side, source, (theta, s), 7)
+        stem = run[reach[0] : reach[1] + 2]
         grower.arborise(stem, local, AXON, radius=(0.9, 0.7), brightness=0.75)
     return target
+
+
+def _across(
+    grower: Grower, target: str, side: int, column: tuple[float, float, float], *, mirror: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return waypoints through the callosum into an area of the other side, and terminals there.
+
+    With `mirror` the area is entered opposite the soma, nearly.
+    """
+    rng, anatomy = grower.rng, grower.anatomy
+    theta, s, _ = column
+    end = anatomy.area_of(target, rng)
+    if mirror:
+        end = theta + float(rng.normal(0, 2)), s + float(rng.normal(0, 0.02))
+    lane = grower.lane(side, (0.94 * theta, s), (-0.96 * end[0], end[1]))
+    up = anatomy.place(-side, end[0], end[1], np.asarray([0.92, 0.78, 0.64]))
+    return np.concatenate([lane, up]), grower.patch(-side, target, end, 24)
+
+
+def _inward(
+    grower: Grower, target: str, side: int, column: tuple[float, float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return waypoints into the striatum or the thalamus of the same side, and terminals there."""
+    anatomy, scale = grower.anatomy, grower.scale
+    theta, s, _ = column
+    codes = tuple(DEEP.index(name) + 1 for name in _NUCLEI[target])
+    spot = grower.spot_in(codes, side, 45 * scale)
+    below, along = anatomy.column_of(spot)
+    gate = float(np.clip(below, 54, 76)), float(np.clip((s + along) / 2, -0.55, 0.5))
+    lane = grower.lane(side, (0.96 * theta + 0.04 * gate[0], s), gate)
+    enter = anatomy.place(side, *gate, 1.97)
+    inner = enter + (spot - enter) * np.linspace(0, 1, 5)[:, None]
+    return np.concatenate([lane, inner]), grower.cloud(codes, spot, 16, 48 * scale)
 
 
 def _texture(
@@ -397,15 +257,14 @@ def _texture(
     for run in skeleton.segments:
         run = run[:-1]
         n = len(run)
-        wander = gaussian_filter1d(rng.standard_normal(n + 30), 5)[15:-15]
-        level[run] *= np.exp(0.18 * wander * np.sqrt(2 * np.sqrt(np.pi) * 5))
+        level[run] *= np.exp(0.18 * (smooth_noise(rng, (n,), 5) + smooth_noise(rng, (n,), 1)))
         if skeleton.kind[run[0]] != AXON:
             continue
         arbor = skeleton.radius[run[0]] < 0.95
-        boutons = rng.random(n) < STEP / (22.0 if arbor else 70.0)
-        level[run[boutons]] *= rng.uniform(1.4, 2.4, boutons.sum())
+        boutons = rng.random(n) < STEP / (18.0 if arbor else 60.0)
+        level[run[boutons]] *= rng.uniform(1.5, 3.2, boutons.sum())
         radius[run[boutons]] *= rng.uniform(1.3, 1.9, boutons.sum())
-        for every, lengths, share in ((350, (20, 60), (0.35, 0.6)), (1400, (6, 13), (0.0, 0.1))):
+        for every, lengths, share in ((300, (20, 60), (0.25, 0.55)), (1400, (6, 13), (0.0, 0.1))):
             for start in np.flatnonzero(rng.random(n) < STEP / every):
                 stretch = run[start : start + max(1, round(rng.uniform(*lengths) / STEP))]
                 level[stretch] *= rng.uniform(*share)
