@@ -271,7 +271,8 @@ def _distance(
 
 
 def _share(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else math.nan
+    # Sums of the same pieces in another order may differ in the last digit.
+    return min(1.0, part / whole) if whole > 0 else math.nan
 
 
 def _harmonic(recall: float, precision: float) -> float:
