@@ -1,0 +1,256 @@
+"""Documents, parts of files and listings from any store."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import obstore
+import obstore.exceptions
+
+from projectome.errors import FormatError, NotFoundError, StoreError
+from projectome.io.access import Access
+from projectome.io.address import Address, parse
+from projectome.io.clients import bucket, kvstore, open_whole, wait
+from projectome.io.failures import mapped, translate
+
+DOCUMENT_LIMIT = 64 * 2**20
+"""Largest document that is read whole [bytes]."""
+
+
+def local_path(url: str) -> Path | None:
+    """Return the path of a local address, None for a remote one and inside an archive."""
+    address = parse(url)
+    return Path(address.path) if address.scheme == "file" and not address.member else None
+
+
+def in_tensorstore(address: Address) -> bool:
+    """Say whether tensorstore reads it, and not obstore: memory, and members of archives."""
+    return address.scheme == "memory" or bool(address.member)
+
+
+def read_bytes(url: str, *, access: Access | None = None, limit: int = DOCUMENT_LIMIT) -> bytes:
+    """Return the content of a document.
+
+    Parameters
+    ----------
+    url
+        Its address.
+    access
+        How to ask; by the settings if None.
+    limit
+        Largest size accepted [bytes].
+
+    Raises
+    ------
+    NotFoundError
+        If there is nothing.
+    FormatError
+        If it is larger than `limit`.
+    StoreError
+        If the store does not answer as hoped.
+    """
+    address = parse(url)
+    with mapped(url, "read"):
+        if in_tensorstore(address):
+            found = wait(kvstore(url, access=access).read(""), url=url)
+            if found.state == "missing":
+                raise NotFoundError(f"Nothing at {url}. Check the address.")
+            data = bytes(found.value)
+        elif address.scheme == "file":
+            with open(address.path, "rb") as file:
+                data = file.read(limit + 1)
+        else:
+            answer = obstore.get(bucket(address, access), address.path)
+            size = answer.meta["size"]
+            data = bytes(answer.bytes()) if size <= limit else b"\0" * (limit + 1)
+    if len(data) > limit:
+        raise FormatError(
+            f"{url} is larger than {limit} bytes, which no document of this kind should be. Check "
+            "that the address names the right file."
+        )
+    return data
+
+
+def read_part(
+    url: str, start: int, length: int, *, access: Access | None = None
+) -> tuple[bytes, int]:
+    """Return a piece of a file, and the size of the whole.
+
+    Parameters
+    ----------
+    url
+        Its address.
+    start
+        First byte; negative counts from the end.
+    length
+        At most so many bytes.
+    access
+        How to ask; by the settings if None.
+
+    Returns
+    -------
+    bytes
+        Fewer than `length` where the file ends.
+    int
+        Size of the file [bytes].
+
+    Raises
+    ------
+    NotFoundError
+        If there is nothing.
+    StoreError
+        If the store does not answer as hoped.
+    """
+    address = parse(url)
+    if address.scheme not in ("file", "memory") and not address.member:
+        return _read_range(address, start, length, bucket(address, access), url)
+    with mapped(url, "read"), open_file(url, access=access) as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, start + size if start < 0 else start))
+        return file.read(length), size
+
+
+def _read_range(
+    address: Address, start: int, length: int, store: Any, url: str
+) -> tuple[bytes, int]:
+    """Return a piece of an object and the size of the whole, with one request if it can be."""
+    span: Any = (start, start + length) if start >= 0 else {"suffix": -start}
+    try:
+        answer = obstore.get(store, address.path, options={"range": span})
+        return bytes(answer.bytes())[:length], int(answer.meta["size"])
+    except obstore.exceptions.GenericError:
+        # Ranges beyond the end, and of empty objects, are refused: look how much there is.
+        with mapped(url, "read"):
+            size = int(obstore.head(store, address.path)["size"])
+            first = max(0, start + size if start < 0 else start)
+            last = min(size, first + length)
+            if first >= last:
+                return b"", size
+            return bytes(obstore.get_range(store, address.path, start=first, end=last)), size
+    except (obstore.exceptions.BaseError, OSError) as error:
+        raise translate(error, url, "read") from error
+
+
+def open_file(url: str, *, access: Access | None = None, buffer: int = 2**18) -> IO[bytes]:
+    """Open a file or object to read from any place in it.
+
+    Parameters
+    ----------
+    url
+        Its address.
+    access
+        How to ask; by the settings if None.
+    buffer
+        Bytes to fetch at least at a time from a remote store.
+
+    Raises
+    ------
+    NotFoundError
+        If there is nothing.
+    StoreError
+        If the store does not answer as hoped.
+    """
+    address = parse(url)
+    if in_tensorstore(address):
+        return io.BytesIO(read_bytes(url, access=access))
+    return open_whole(address, access or Access.of(), buffer=buffer)
+
+
+def exists(url: str, *, access: Access | None = None) -> bool:
+    """Say whether there is a file or object at an address; a folder counts only where local."""
+    address = parse(url)
+    if address.scheme == "file" and not address.member:
+        return os.path.exists(address.path)
+    try:
+        if in_tensorstore(address):
+            found = wait(kvstore(url, access=access).read("", byte_range=slice(0, 0)), url=url)
+            return bool(found.state == "value")
+        with mapped(url, "look up"):
+            obstore.head(bucket(address, access), address.path)
+    except NotFoundError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing in a folder.
+
+    Attributes
+    ----------
+    name
+        Without the folder.
+    size
+        Size of a file [bytes]; None for a folder.
+    """
+
+    name: str
+    size: int | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether there may be more below it."""
+        return self.size is None
+
+
+def list_folder(url: str, *, access: Access | None = None) -> list[Entry]:
+    """Return what lies one level below an address, sorted by name.
+
+    Parameters
+    ----------
+    url
+        A folder, a prefix of an object store, or a place in a zip archive.
+    access
+        How to ask; by the settings if None.
+
+    Raises
+    ------
+    NotFoundError
+        If there is nothing.
+    StoreError
+        If the store cannot be listed: plain HTTP never can.
+    """
+    address = parse(url)
+    if address.scheme in ("http", "https") and address.member is None:
+        raise StoreError(
+            f"{url} cannot be listed: plain HTTP has no listing. Give the full address of the "
+            "volume itself, or the s3:// or gs:// address of the same data."
+        )
+    with mapped(url, "list"):
+        if address.scheme == "memory" or address.member is not None:
+            entries = _list_keys(url, access)
+        elif address.scheme == "file":
+            with os.scandir(address.path) as found:
+                entries = [Entry(e.name, None if e.is_dir() else _size(e)) for e in found]
+        else:
+            prefix = address.path.strip("/")
+            answer = obstore.list_with_delimiter(bucket(address, access), prefix or None)
+            entries = [Entry(_last(p)) for p in answer["common_prefixes"]]
+            entries += [Entry(_last(o["path"]), o["size"]) for o in answer["objects"]]
+    if not entries and (address.scheme != "file" or address.member):
+        raise NotFoundError(f"Nothing below {url}. Check the address and the spelling.")
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError:  # a dangling link: it is there, with nothing in it
+        return 0
+
+
+def _last(key: str) -> str:
+    return PurePosixPath(key).name
+
+
+def _list_keys(url: str, access: Access | None) -> list[Entry]:
+    store = kvstore(url, access=access, folder=True)
+    entries = {}
+    for key in wait(store.list(), url=url, doing="list"):
+        name, slash, _ = key.decode().partition("/")
+        entries[name] = Entry(name, None if slash else len(store.read(key).result().value))
+    return list(entries.values())
