@@ -55,7 +55,7 @@ class LazyGroup(TyperGroup):
         if getattr(ctx, "projectome_help", False):
             return TyperCommand(cmd_name, help=verb.help, rich_help_panel=verb.panel)
         module = importlib.import_module(f"projectome.cli.{verb.module}")
-        group: Any = typer.main.get_command(module.app)
+        group: Any = typer.main.get_group(module.app)
         return group.commands[cmd_name]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

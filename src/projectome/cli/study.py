@@ -52,11 +52,25 @@ def reconstruct_(
     ] = None,
 ) -> None:
     """Find somata, segment and trace neurites, join them into neurons, and write a report."""
-    recipe = Recipe(somata, {**probability, **labels}, Tracing(**trace))
+    run_study(
+        url, out, volume, Recipe(somata, {**probability, **labels}, trace), run, talk, start_at
+    )
+
+
+def run_study(
+    url: str,
+    out: Path,
+    volume: VolumeOptions,
+    recipe: Recipe,
+    run: RunOptions,
+    talk: TalkOptions,
+    start_at: str | None,
+) -> None:
+    """Reconstruct, or say what that would take."""
     source = source_of(url, volume)
     if run.plan:
         planned = plan(source, recipe, job_of(run))
-        rows = [(k.replace("_", " "), _cell(k, v)) for k, v in planned.items()]
+        rows = [(name.replace("_", " "), _cell(name, value)) for name, value in planned.items()]
         answer(talk, planned, table(f"Plan for {url}", ("what", "value"), rows))
         return
     began = time.monotonic()

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -28,6 +29,10 @@ AxisName: TypeAlias = Literal["z", "y", "x"]
 AXES: tuple[AxisName, ...] = ("z", "y", "x")
 # Rows and columns of a projection along each axis, as places in (z, y, x).
 PLANE: dict[AxisName, tuple[int, int]] = {"z": (1, 2), "y": (0, 2), "x": (1, 0)}
+GAP, HEADER = 0.08, 0.4
+"""Room between the views and above them [inches]."""
+GAMMA = 0.7
+"""Exponent of the display: below 1, so that dim tissue shows beside bright neurites."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +62,7 @@ class View:
 
 
 def contrast_limits(
-    image: NDArray[Any], percentiles: tuple[float, float] = (1.0, 99.7)
+    image: NDArray[Any], percentiles: tuple[float, float] = (1.0, 99.5)
 ) -> tuple[float, float]:
     """Return display limits from percentiles of what is not zero padding."""
     values = image[image > 0] if image.size and np.any(image > 0) else image
@@ -78,7 +83,11 @@ def draw_view(
     """Draw one projection with a scale bar and anatomical letters."""
     low, high = limits or contrast_limits(view.image)
     axes.imshow(
-        view.image, cmap=colours, vmin=low, vmax=high, extent=view.extent, interpolation="nearest"
+        view.image,
+        cmap=colours,
+        norm=PowerNorm(GAMMA, low, high, clip=True),
+        extent=view.extent,
+        interpolation="nearest",
     )
     axes.set_axis_off()
     row, column = PLANE[view.axis]
@@ -166,20 +175,16 @@ def three_views(
     """
     start, stop = np.asarray(views["z"].start), np.asarray(views["z"].stop)
     depth, height, width = stop - start
-    inches = 9.0 / (width + depth)
-    tall = (height + depth) * inches
-    if tall > 13:
-        inches, tall = inches * 13 / tall, 13.0
-    figure = new_figure((width + depth) * inches + 0.1, tall + 0.45)
-    total_w, total_h = figure.get_size_inches()
+    inches = min(9.0 / (width + depth), 12.0 / (height + depth))
+    total_w = (width + depth) * inches + GAP
+    total_h = (height + depth) * inches + GAP + HEADER
+    figure = new_figure(total_w, total_h)
+    w, h, d = width * inches, height * inches, depth * inches
+    corners = {"z": (0.0, d + GAP, w, h), "x": (w + GAP, d + GAP, d, h), "y": (0.0, 0.0, w, d)}
     places = {
-        "z": (0.0, depth * inches / total_h, width * inches / total_w, height * inches / total_h),
-        "x": (
-            (width * inches + 0.1) / total_w, depth * inches / total_h,
-            depth * inches / total_w, height * inches / total_h,
-        ),
-        "y": (0.0, 0.0, width * inches / total_w, depth * inches / total_h - 0.1 / total_h),
-    }  # fmt: skip
+        axis: (x / total_w, y / total_h, across / total_w, up / total_h)
+        for axis, (x, y, across, up) in corners.items()
+    }
     for axis in AXES:
         axes = figure.add_axes(places[axis])
         low, high = contrast_limits(views[axis].image)
@@ -190,6 +195,12 @@ def three_views(
         left, right, bottom, top = views[axis].extent
         axes.set_xlim(left, right)
         axes.set_ylim(bottom, top)
+        row, column = (space.axes[place] for place in PLANE[axis])
+        axes.text(
+            0.012, 0.985, f"{column} \u2192  {row} \u2193", transform=axes.transAxes,
+            color=FOREGROUND, fontsize=8, ha="left", va="top",
+        )  # fmt: skip
     if title:
-        figure.text(0.01, 1 - 0.2 / total_h, title, color=FOREGROUND, fontsize=10, va="center")
+        middle = 1 - HEADER / 2 / total_h
+        figure.text(0.01, middle, title, color=FOREGROUND, fontsize=10, va="center")
     return figure

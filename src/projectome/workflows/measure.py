@@ -27,7 +27,8 @@ def measure_files(files: Iterable[Path]) -> tuple[pd.DataFrame, list[Problem]]:
     list of Problem
         As found when reading.
     """
-    rows, problems = [], []
+    rows: list[dict[str, object]] = []
+    problems: list[Problem] = []
     for file in files:
         found = read_swc(file)
         problems += found.problems

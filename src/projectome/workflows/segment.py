@@ -61,6 +61,15 @@ def made_by(step: BlockStep) -> Record:
     return Record(f"{step.name}/{step.version}", parameters(step), inputs)
 
 
+def labels_record(probability: Path, labelling: Labelling) -> Record:
+    """Return the record of the labels that a probability gives."""
+    settings = plain(labelling)
+    assert isinstance(settings, dict)
+    return Record(
+        "labels/1", settings, {"probability": VolumeSource(str(probability)).fingerprint()}
+    )
+
+
 def write_probability(step: NeuriteProbability, out: Path, *, ledger: Path, job: Job) -> Record:
     """Write the neurite probability of a volume as OME-Zarr, and return what made it.
 
@@ -118,9 +127,7 @@ def write_labels(
     source = VolumeSource(str(probability))
     volume = source.open()
     version, chunks = storage(volume.shape)
-    settings = plain(labelling)
-    assert isinstance(settings, dict)
-    record = Record("labels/1", settings, {"probability": source.fingerprint()})
+    record = labels_record(probability, labelling)
 
     def create(url: Path, levels: int | None) -> VolumeWriter:
         return create_volume(

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from projectome.core.provenance import Record, digest, plain, software_version
 from projectome.errors import FormatError, NotFoundError, OutputExistsError
 from projectome.io.stores import atomic_write
@@ -125,6 +127,19 @@ class Study:
                 "Reconstruct again into a new folder, or use the version that wrote it."
             )
         return found
+
+    def summary(self) -> dict[str, Any]:
+        """Return the main figures of a finished study."""
+        neurons, somata = pd.read_parquet(self.neurons), pd.read_parquet(self.somata)
+        owned = neurons["soma_id"] >= 0
+        length = neurons["length_tissue_um"] / 1000
+        return {
+            "somata": len(somata),
+            "neurons_with_soma": int(owned.sum()),
+            "fragments": int((~owned).sum()),
+            "cable_mm": round(float(length.sum()), 3),
+            "cable_in_neurons_mm": round(float(length[owned].sum()), 3),
+        }
 
     def begin(self, document: Mapping[str, Any], *, overwrite: bool) -> None:
         """Write study.toml, or find that the folder holds the same study.

@@ -1,0 +1,69 @@
+"""projectome: from the address of a brain volume to neurons and their projections.
+
+The names below are the public face; each is imported when it is first used, so that
+``import projectome`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_WHERE = {
+    "Affine": "core.affine",
+    "Atlas": "core.atlas",
+    "Block": "core.box",
+    "BlockGrid": "core.box",
+    "Box": "core.box",
+    "Codes": "core.codes",
+    "Job": "workflows.job",
+    "Phantom": "datasets.phantom",
+    "Points": "core.points",
+    "ProjectomeError": "errors",
+    "Pyramid": "core.volume",
+    "Recipe": "workflows.reconstruct",
+    "RegionGraph": "core.region_graph",
+    "Skeleton": "core.skeleton",
+    "Space": "core.space",
+    "Study": "workflows.study",
+    "Terminology": "core.atlas",
+    "Transform": "core.transform",
+    "Volume": "core.volume",
+    "VolumeSource": "io.source",
+    "convert": "workflows.convert",
+    "create_volume": "io.volumes.write",
+    "list_folder": "io.stores",
+    "make_phantom": "datasets.phantom",
+    "measure": "morphology.measure",
+    "minimal_path": "tracing.path",
+    "mip": "imaging.projection",
+    "open_volume": "io.open",
+    "profile": "imaging.projection",
+    "read_points": "io.tables",
+    "read_swc": "io.skeletons.swc",
+    "reconstruct": "workflows.reconstruct",
+    "run": "engine.run",
+    "trace_path": "tracing.path",
+    "tubeness": "filters.tubeness",
+    "write_phantom": "datasets.phantom_files",
+    "write_points": "io.tables",
+    "write_report": "workflows.report",
+    "write_swc": "io.skeletons.swc",
+    "write_volume": "io.volumes.write",
+}
+
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("projectome.core.provenance").software_version()
+    if name not in _WHERE:
+        raise AttributeError(f"module 'projectome' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"projectome.{_WHERE[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

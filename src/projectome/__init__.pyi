@@ -1,0 +1,87 @@
+"""Types of the public names, for editors and type checkers."""
+
+from projectome.core.affine import Affine as Affine
+from projectome.core.atlas import Atlas as Atlas
+from projectome.core.atlas import Terminology as Terminology
+from projectome.core.box import Block as Block
+from projectome.core.box import BlockGrid as BlockGrid
+from projectome.core.box import Box as Box
+from projectome.core.codes import Codes as Codes
+from projectome.core.points import Points as Points
+from projectome.core.region_graph import RegionGraph as RegionGraph
+from projectome.core.skeleton import Skeleton as Skeleton
+from projectome.core.space import Space as Space
+from projectome.core.transform import Transform as Transform
+from projectome.core.volume import Pyramid as Pyramid
+from projectome.core.volume import Volume as Volume
+from projectome.datasets.phantom import Phantom as Phantom
+from projectome.datasets.phantom import make_phantom as make_phantom
+from projectome.datasets.phantom_files import write_phantom as write_phantom
+from projectome.engine.run import run as run
+from projectome.errors import ProjectomeError as ProjectomeError
+from projectome.filters.tubeness import tubeness as tubeness
+from projectome.imaging.projection import mip as mip
+from projectome.imaging.projection import profile as profile
+from projectome.io.open import open_volume as open_volume
+from projectome.io.skeletons.swc import read_swc as read_swc
+from projectome.io.skeletons.swc import write_swc as write_swc
+from projectome.io.source import VolumeSource as VolumeSource
+from projectome.io.stores import list_folder as list_folder
+from projectome.io.tables import read_points as read_points
+from projectome.io.tables import write_points as write_points
+from projectome.io.volumes.write import create_volume as create_volume
+from projectome.io.volumes.write import write_volume as write_volume
+from projectome.morphology.measure import measure as measure
+from projectome.tracing.path import minimal_path as minimal_path
+from projectome.tracing.path import trace_path as trace_path
+from projectome.workflows.convert import convert as convert
+from projectome.workflows.job import Job as Job
+from projectome.workflows.reconstruct import Recipe as Recipe
+from projectome.workflows.reconstruct import reconstruct as reconstruct
+from projectome.workflows.report import write_report as write_report
+from projectome.workflows.study import Study as Study
+
+__version__: str
+
+__all__ = [
+    "Affine",
+    "Atlas",
+    "Block",
+    "BlockGrid",
+    "Box",
+    "Codes",
+    "Job",
+    "Phantom",
+    "Points",
+    "ProjectomeError",
+    "Pyramid",
+    "Recipe",
+    "RegionGraph",
+    "Skeleton",
+    "Space",
+    "Study",
+    "Terminology",
+    "Transform",
+    "Volume",
+    "VolumeSource",
+    "convert",
+    "create_volume",
+    "list_folder",
+    "make_phantom",
+    "measure",
+    "minimal_path",
+    "mip",
+    "open_volume",
+    "profile",
+    "read_points",
+    "read_swc",
+    "reconstruct",
+    "run",
+    "trace_path",
+    "tubeness",
+    "write_phantom",
+    "write_points",
+    "write_report",
+    "write_swc",
+    "write_volume",
+]
