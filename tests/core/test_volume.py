@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from projectome.core.affine import Affine
 from projectome.core.box import Box
 from projectome.core.space import Space
 from projectome.core.volume import LazyArray, Pyramid, Volume
@@ -71,6 +72,19 @@ def test_the_half_voxel_rule_of_physical_boxes():
     assert brain.voxel_box([-1e12] * 3, [1e12] * 3) == brain.box
     shifted = volume(translation=(10, 0, 0))
     assert shifted.voxel_box((12, 0, 0), (14, 5, 3)) == Box((1, 0, 0), (2, 5, 6))
+
+
+@given(draws.affines(target=Space()), draws.boxes(around=3, largest=9))
+def test_a_physical_box_of_a_rotated_grid_misses_no_voxel(affine, box):
+    matrix = affine.matrix.copy()
+    matrix[:3, 3] %= 4
+    affine = Affine(matrix, affine.source, affine.target)
+    brain = Volume(volume().array, affine)
+    low, high = np.asarray(box.start) * 1.0, np.asarray(box.stop) * 1.0
+    centres = affine(np.stack(np.indices(VALUES.shape), -1).reshape(-1, 3))
+    inside = ((centres >= low) & (centres < high)).all(axis=1).reshape(VALUES.shape)
+    inside[brain.voxel_box(low, high).slices] = False
+    assert not inside.any()
 
 
 @pytest.mark.parametrize(

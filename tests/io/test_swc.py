@@ -188,7 +188,7 @@ def test_a_file_without_nodes_is_an_empty_skeleton(text):
         ("1.5 1 0 0 0 1 -1\n", "line 1 has something else"),
         ("1 1.5 0 0 0 1 -1\n", "line 1 has something else"),
         ("1 99999999999 0 0 0 1 -1\n", "beyond 32 bits"),
-        ("99999999999999999999 1 0 0 0 1 -1\n", "line 1"),
+        ("99999999999999999999 1 0 0 0 1 -1\n", "beyond 63 bits"),
         ("inf 1 0 0 0 1 -1\n", "line 1"),
         ("1_0 1 0 0 0 1 -1\n", "underscore"),
         ("1 1 0 0 0 1 -1\n1 1 5 0 0 1 -1\n", "line 2: id 1 was given to another node in line 1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from types import MappingProxyType
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -248,11 +249,14 @@ class Volume:
         Returns
         -------
         Box
-            Possibly empty.
+            Possibly empty. Where the grid is rotated against its space, the smallest box around
+            those voxels.
         """
-        corners = np.stack([coordinates(start)[0], coordinates(stop)[0]])
-        index = np.ceil(self.affine.inverse()(corners) - 1e-6)
-        low, high = index.min(axis=0), index.max(axis=0)
+        sides = np.stack([coordinates(start)[0], coordinates(stop)[0]], axis=1)
+        index = self.affine.inverse()(list(product(*sides)))
+        low, high = np.ceil(index.min(axis=0) - 1e-6), np.ceil(index.max(axis=0) - 1e-6)
+        if not self.affine.is_grid:
+            high = np.floor(index.max(axis=0) + 1e-6) + 1
         limit = np.asarray(self.shape)
         return Box(triple(np.clip(low, 0, limit)), triple(np.clip(high, 0, limit)))
 

@@ -19,6 +19,8 @@ OFFSET = re.compile(r"#+\s*OFFSET\s+(\S+)\s+(\S+)\s+(\S+)\s*", re.IGNORECASE)
 IN_UNITS = re.compile(r"positions and radii in (\w+)", re.IGNORECASE)
 COLUMNS_ZYX = re.compile(r"\btype\b.*\bz\b.*\by\b.*\bx\b", re.IGNORECASE)
 
+LARGEST = 2**63 - 1
+
 Row: TypeAlias = tuple[int, Sequence[str]]
 
 
@@ -148,35 +150,29 @@ class Nodes:
         FormatError
             If a line cannot be understood, naming it.
         """
-        # Python would take 1_000 for a number; no other program does.
-        for row in (row for row in rows if any("_" in entry for entry in row[1])):
-            raise bad_line(row, where, "an underscore")
-        whole_numbers: list[tuple[int, int, int]] = []
-        measures: list[tuple[float, float, float, float]] = []
+        ints: list[int] = []
+        floats: list[float] = []
         for row in rows:
             fields = row[1]
             if len(fields) < 6:
                 raise bad_line(row, where, f"{len(fields)} columns")
-            has_radius = len(fields) > 6
-            radius = fields[5] if has_radius else ""
+            first, kind, x, y, z, radius = fields[:6] if len(fields) > 6 else (*fields[:5], "")
             try:
-                whole_numbers.append(
-                    (
-                        integer(fields[0]),
-                        integer(fields[1]),
-                        integer(fields[6 if has_radius else 5]),
-                    )
-                )
-                measures.append(
-                    (float(fields[2]), float(fields[3]), float(fields[4]), float(radius or "nan"))
-                )
+                ints += integer(first), integer(kind), integer(fields[5 + (len(fields) > 6)])
+                floats += float(x), float(y), float(z), float(radius or "nan")
             except (ValueError, OverflowError):
                 raise bad_line(row, where, "something else than the numbers expected") from None
-        ids, kind, parent = np.array(whole_numbers, np.int64).reshape(-1, 3).T
-        values = np.array(measures, np.float64).reshape(-1, 4)
+            # Python would take 1_000 for a number; no other program does.
+            if "_" in "".join(fields[:7]):
+                raise bad_line(row, where, "an underscore")
+        if max(map(abs, ints), default=0) > LARGEST:
+            place = next(i for i, value in enumerate(ints) if abs(value) > LARGEST)
+            raise bad_line(rows[place // 3], where, "an id, type or parent beyond 63 bits")
+        ids, kinds, parent = np.array(ints, np.int64).reshape(-1, 3).T
+        values = np.array(floats, np.float64).reshape(-1, 4)
         for bad in np.flatnonzero(~np.isfinite(values[:, :3]).all(axis=1))[:1]:
             raise bad_line(rows[bad], where, "a coordinate that is not finite")
-        for bad in np.flatnonzero(np.abs(kind) > np.iinfo(np.int32).max)[:1]:
+        for bad in np.flatnonzero(np.abs(kinds) > np.iinfo(np.int32).max)[:1]:
             raise bad_line(rows[bad], where, "a type beyond 32 bits")
 
         problems: list[Problem] = []
@@ -193,7 +189,7 @@ class Nodes:
         nodes = cls(
             [number for number, _ in rows],
             ids,
-            kind.astype(np.int32),
+            kinds.astype(np.int32),
             parent,
             values[:, :3],
             radius_column,
@@ -258,7 +254,7 @@ def integer(text: str) -> int:
     Raises
     ------
     ValueError
-        If it is none, or beyond 63 bits.
+        If it is none.
     """
     try:
         value = int(text)
@@ -266,8 +262,6 @@ def integer(text: str) -> int:
         value = int(float(text))
         if value != float(text):
             raise
-    if abs(value) >= 2**63:
-        raise OverflowError(text)
     return value
 
 
