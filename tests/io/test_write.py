@@ -12,6 +12,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+import obstore
+import obstore.store
 import pytest
 import zarr
 
@@ -311,6 +313,8 @@ def assert_no_volume(url):
 KILLED = """
 import sys, time
 import numpy as np
+import obstore
+import obstore.store
 from projectome.core.affine import Affine
 from projectome.core.box import BlockGrid, Box
 from projectome.io.volumes.write import create_volume
@@ -530,3 +534,35 @@ def test_a_block_never_gets_smaller_than_what_is_written_together():
     assert copy_block(volume, (64, 64, 64), limit=2**26) == (64, 128, 4032)
     small = Volume(Planes((3, 100, 100)), GRID)
     assert copy_block(small, (3, 64, 64)) == (3, 128, 128)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("layout", ["0.4", "0.5 sharded"])
+def test_an_object_store(seaweed, layout):
+    values = noise((70, 40, 90), "uint16")
+    url = f"s3://bucket/{layout.replace(' ', '-')}/v.zarr"
+    more = {"endpoint": seaweed, "anonymous": True, "chunks": (32, 32, 32)}
+    more["version"] = LAYOUTS[layout]["version"]
+    writer = begun(url, values, **more)
+    boxes = pieces(writer)
+    write_pieces(writer, boxes[:3], values)
+    with pytest.raises(ProjectomeError, match="is not finished"):
+        open_volume(url, endpoint=seaweed, anonymous=True)
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        begun(url, values, **more, kind="labels")
+    writer = begun(url, values, **more)
+    write_pieces(writer, boxes, values)
+    assert np.array_equal(writer.finish()[0].read(), values)
+    place = {"endpoint": seaweed, "region": "us-east-1", "skip_signature": True}
+    store = obstore.store.S3Store(
+        "bucket",
+        prefix=url.removeprefix("s3://bucket/"),
+        client_options={"allow_http": True},
+        **place,
+    )
+    group = zarr.open_group(zarr.storage.ObjectStore(store, read_only=True), mode="r")
+    assert np.array_equal(group["0"][:], values)
+    assert sorted(name for name, _ in group.arrays()) == ["0", "1", "2"]
+    with pytest.raises(OutputExistsError, match="exists"):
+        begun(url, values, **more)
+    assert begun(url, values[:8], **more, overwrite=True).finish()[0].shape == (8, 40, 90)

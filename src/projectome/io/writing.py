@@ -198,6 +198,9 @@ def remove(url: str, *, access: Access | None = None) -> None:
             store.delete_range(ts.KvStore.KeyRange("/", "0")).result()
         elif address.scheme != "file":
             store = bucket(address, access)
+            # The object itself is not among those listed below it.
+            with contextlib.suppress(obstore.exceptions.NotFoundError):
+                obstore.delete(store, address.path)
             for page in obstore.list(store, address.path):
                 obstore.delete(store, [item["path"] for item in page])
         elif os.path.isdir(address.path) and not os.path.islink(address.path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
 import numpy as np
@@ -14,14 +14,15 @@ from projectome.core.affine import Affine
 from projectome.core.box import BlockGrid, Triple, triple
 from projectome.core.provenance import plain
 from projectome.core.volume import Kind, Pyramid, Volume
-from projectome.errors import ParameterError
+from projectome.errors import FormatError, MetadataError, NotFoundError, ParameterError
 from projectome.io import stores
+from projectome.io.open import open_volume
 from projectome.io.volumes import output
 from projectome.io.volumes.ngff_write import Version
 from projectome.io.volumes.pyramid import plan_levels
 from projectome.io.volumes.writer import Progress, VolumeWriter
 
-__all__ = ["VolumeWriter", "copy_block", "create_volume", "write_volume"]
+__all__ = ["VolumeWriter", "copy_block", "create_volume", "provenance_of", "write_volume"]
 
 CHUNKS = (64, 64, 64)
 SHARDS = (256, 256, 256)
@@ -274,15 +275,40 @@ def copy_block(volume: Volume, multiple: Triple, limit: int = COPY_BLOCK) -> Tri
     Returns
     -------
     tuple of int
-        Multiples of `multiple` that cover whole chunks of the source as far as the limit allows;
-        the last axis grows first, along which a source is usually contiguous.
+        Multiples of `multiple`, as far as the limit allows: first whole chunks of the source, then
+        slabs of whole rows and planes, along which a source is usually contiguous.
     """
     step = np.asarray(multiple)
     voxel = volume.dtype.itemsize * max(1, len(volume.channels))
     block = step.copy()
-    for goal in (volume.chunks, volume.shape):
-        for axis in (2, 1, 0):
-            room = limit // (voxel * math.prod(np.delete(block, axis).tolist()))
-            wanted = -(-goal[axis] // step[axis])
-            block[axis] = max(block[axis], min(wanted, room // step[axis]) * step[axis])
+    goals = [(axis, volume.chunks[axis]) for axis in (2, 1, 0)]
+    for axis, goal in [*goals, (2, volume.shape[2]), (1, volume.shape[1])]:
+        fits = limit // (voxel * math.prod(np.delete(block, axis).tolist()))
+        wanted = min(-(-goal // step[axis]), fits // step[axis])
+        block[axis] = max(block[axis], wanted * step[axis])
     return triple(block)
+
+
+def provenance_of(
+    url: str, *, endpoint: str | None = None, anonymous: bool | None = None
+) -> str | None:
+    """Return the `provenance` that a finished volume was written with.
+
+    Parameters
+    ----------
+    url
+        Address of the volume.
+    endpoint, anonymous
+        See `create_volume`.
+
+    Returns
+    -------
+    str or None
+        Empty if none was given; None if there is no finished volume.
+    """
+    try:
+        found = open_volume(url, endpoint=endpoint, anonymous=anonymous).metadata
+    except (NotFoundError, FormatError, MetadataError):
+        return None
+    own = found.get("projectome")
+    return str(own.get("provenance", "")) if isinstance(own, Mapping) else ""
