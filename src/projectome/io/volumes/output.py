@@ -15,6 +15,8 @@ from projectome.io import stores
 from projectome.io.volumes.ngff_write import ROOT_DOCUMENTS, encode
 
 MARK = ".unfinished.json"
+LEDGER = ".ledger"
+"""Where a run may remember which blocks of an unfinished output are written."""
 CLEARING: dict[str, object] = {"state": "being removed"}
 DOCUMENTS = {name for names in ROOT_DOCUMENTS.values() for name in names} | {".zarray"}
 
@@ -87,12 +89,13 @@ def entries(url: str, access: stores.Access) -> set[str]:
 
 
 def release(url: str, access: stores.Access) -> None:
-    """Take the mark off a finished output, and what killed processes left half-written."""
+    """Take away from a finished output what only an unfinished one needs."""
     path = stores.local_path(url)
     for pattern in (".*.partial", "*/.*.partial") if path is not None else ():
         for half in path.glob(pattern):
             half.unlink(missing_ok=True)
-    stores.remove(stores.join(url, MARK), access=access)
+    for name in (LEDGER, MARK):
+        stores.remove(stores.join(url, name), access=access)
 
 
 def _clear(url: str, names: set[str], access: stores.Access) -> None:

@@ -86,6 +86,11 @@ class VolumeWriter:
         return self.levels[0].affine
 
     @property
+    def ledger(self) -> str:
+        """Where a run may remember which blocks are written; removed when all is finished."""
+        return stores.join(self.url, output.LEDGER)
+
+    @property
     def block_multiple(self) -> Triple:
         """Voxels that have to be written together: a shard, or a chunk."""
         array = self.array(0)
