@@ -97,6 +97,8 @@ class Dask:
         ------
         ParameterError
             If `fn` cannot be sent to another process.
+        RunError
+            If the scheduler is gone.
         """
         from distributed import as_completed
 
@@ -118,6 +120,7 @@ class Dask:
                 future.release()
                 send(islice(source, 1))
                 if isinstance(outcome, WorkerLostError):
+                    self._check_scheduler()
                     suspects.append(task)
                 else:
                     yield task, outcome
@@ -127,7 +130,15 @@ class Dask:
                 future = next(results)
                 yield going.pop(future), _outcome(future)
         finally:
-            self.client.cancel(list(going))
+            if self.client.status == "running":
+                self.client.cancel(list(going))
+
+    def _check_scheduler(self) -> None:
+        if self.client.status != "running":
+            raise RunError(
+                "The dask scheduler is gone. What is finished is kept: start the cluster, and run "
+                "the same again to go on."
+            )
 
 
 def _carry_out(payload: bytes, task: Any) -> bytes:

@@ -34,6 +34,7 @@ THREAD_LIMITS = (
     "MKL_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
     "NUMBA_NUM_THREADS",
+    "PROJECTOME_THREADS",  # tensorstore, see `projectome.io.clients.context`
 )
 TRACEBACK = "In the worker:"
 """Begins the note that an error takes home."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import zipfile
 from datetime import timedelta
 from typing import IO, Any
@@ -40,7 +41,8 @@ def context() -> ts.Context:
     tensorstore.Context
         A chunk cache of 128 MiB, 128 requests at a time a service, and retries that start after
         50 ms and give up within about 10 s. Files are not synced to disk one by one: writes are
-        safe against the death of processes, not against the loss of power.
+        safe against the death of processes, not against the loss of power. Worker processes are
+        given their share of the cores in ``PROJECTOME_THREADS``.
     """
     retries = {"max_retries": 8, "initial_delay": "50ms", "max_delay": "2s"}
     limits: dict[str, object] = {
@@ -48,6 +50,8 @@ def context() -> ts.Context:
         for service in ("s3", "gcs", "http")
         for what, value in (("concurrency", {"limit": CONCURRENCY}), ("retries", retries))
     }
+    if threads := os.environ.get("PROJECTOME_THREADS"):
+        limits["data_copy_concurrency"] = {"limit": int(threads)}
     return ts.Context(
         {"cache_pool": {"total_bytes_limit": CACHE_LIMIT}, "file_io_sync": False, **limits}
     )
