@@ -6,6 +6,7 @@ import functools
 import io
 import os
 import zipfile
+from dataclasses import replace
 from datetime import timedelta
 from typing import IO, Any
 
@@ -108,7 +109,7 @@ def kvstore_spec(
     how = access or Access.of()
     if address.member is None or not (folder or address.member):
         return _plain_spec(address, how, folder=folder)
-    _check_archive(address, how)
+    archive_members(address, how)
     member = _slashed(address.member) if folder else address.member
     return {"driver": "zip", "base": _plain_spec(address, how, folder=False), "path": member}
 
@@ -144,30 +145,42 @@ def _region(bucket: str, how: Access) -> str:
     return how.region or ("us-east-1" if how.endpoint else bucket_region(bucket))
 
 
-@functools.cache
-def _check_archive(address: Address, how: Access) -> None:
-    """Refuse archives with compressed members: those could unpack to anything.
+def archive_members(address: Address, how: Access) -> dict[str, int]:
+    """Return the size of each file in the zip archive at or around an address [bytes].
+
+    Raises
+    ------
+    FormatError
+        If it is no archive, or packs its members: those could unpack to anything.
 
     References
     ----------
     RFC-9 of OME-NGFF: "The ZIP archive [...] SHOULD NOT use ZIP-level compression."
     """
-    archive = Address(address.scheme, address.root, address.path)
-    url = str(archive)
-    with mapped(url, "open"), open_whole(archive, how) as file:
+    archive = replace(address, member=None)
+    with mapped(str(archive), "open"):
+        state = os.stat(archive.path) if archive.scheme == "file" else None
+    return _members(archive, how, state and (state.st_mtime_ns, state.st_size))
+
+
+@functools.lru_cache(maxsize=16)
+def _members(archive: Address, how: Access, state: object) -> dict[str, int]:
+    """List an archive; `state` tells one content of a local file from the next."""
+    with mapped(str(archive), "open"), open_whole(archive, how) as file:
         try:
             members = zipfile.ZipFile(file).infolist()
         except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
             raise FormatError(
-                f"{url} is not a readable zip archive ({error}). Unpack it with other tools and "
-                "open the folder, or fetch it again."
+                f"{archive} is not a readable zip archive ({error}). Unpack it with other tools "
+                "and open the folder, or fetch it again."
             ) from None
     packed = [m.filename for m in members if m.compress_type != zipfile.ZIP_STORED]
     if packed:
         raise FormatError(
-            f"{url} holds compressed members, for instance {packed[0]!r}; only archives that store "
-            "their members as they are can be read in place. Unpack it and open the folder."
+            f"{archive} holds compressed members, for instance {packed[0]!r}; only archives that "
+            "store their members as they are can be read in place. Unpack it and open the folder."
         )
+    return {m.filename: m.file_size for m in members if not m.is_dir()}
 
 
 def kvstore(url: str, *, access: Access | None = None, folder: bool = False) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -14,7 +15,7 @@ import obstore.exceptions
 from projectome.errors import FormatError, NotFoundError, StoreError
 from projectome.io.access import Access
 from projectome.io.address import Address, parse
-from projectome.io.clients import bucket, kvstore, open_whole, wait
+from projectome.io.clients import archive_members, bucket, kvstore, open_whole, wait
 from projectome.io.failures import mapped, translate
 
 DOCUMENT_LIMIT = 64 * 2**20
@@ -221,8 +222,18 @@ def list_folder(url: str, *, access: Access | None = None) -> list[Entry]:
             "volume itself, or the s3:// or gs:// address of the same data."
         )
     with mapped(url, "list"):
-        if address.scheme == "memory" or address.member is not None:
-            entries = _list_keys(url, access)
+        if address.member is not None:
+            members = archive_members(address, access or Access.of())
+            below = address.member + "/" if address.member else ""
+            entries = _one_level(
+                (name.removeprefix(below), size)
+                for name, size in members.items()
+                if name.startswith(below)
+            )
+        elif address.scheme == "memory":
+            store = kvstore(url, access=access, folder=True)
+            keys = [key.decode() for key in wait(store.list(), url=url, doing="list")]
+            entries = _one_level((key, len(store.read(key).result().value)) for key in keys)
         elif address.scheme == "file":
             with os.scandir(address.path) as found:
                 entries = [Entry(e.name, None if e.is_dir() else _size(e)) for e in found]
@@ -247,10 +258,10 @@ def _last(key: str) -> str:
     return PurePosixPath(key).name
 
 
-def _list_keys(url: str, access: Access | None) -> list[Entry]:
-    store = kvstore(url, access=access, folder=True)
+def _one_level(files: Iterable[tuple[str, int]]) -> list[Entry]:
+    """Return the entries of one level of files with paths and sizes."""
     entries = {}
-    for key in wait(store.list(), url=url, doing="list"):
-        name, slash, _ = key.decode().partition("/")
-        entries[name] = Entry(name, None if slash else len(store.read(key).result().value))
+    for path, size in files:
+        name, slash, _ = path.partition("/")
+        entries[name] = Entry(name, None if slash else size)
     return list(entries.values())
