@@ -136,3 +136,28 @@ def mip(
     save(mip_figure(view, space=opened.space, title=title), out)
     answer(talk, {"out": str(out), "shape": list(view.image.shape)})
     note(talk, f"wrote {out}")
+
+
+@app.command()
+@flatten
+def profile(
+    url: Url,
+    out: Annotated[Path, typer.Option(help="Table to write, .csv or .parquet; a picture beside.")],
+    volume: VolumeOptions,
+    talk: TalkOptions,
+    axis: Axis = "z",
+) -> None:
+    """Measure the intensity plane by plane along an axis, as a table and a picture."""
+    from projectome.imaging.projection import profile as measure
+    from projectome.io.tables import write_table
+    from projectome.plots.profile import profile_figure
+    from projectome.plots.style import save
+
+    opened = source_of(url, volume).open()
+    rows = measure(opened, axis)
+    write_table(rows, out)
+    direction = opened.space.toward[opened.space.axes.index(axis)]
+    picture = out.with_suffix(".png")
+    save(profile_figure(rows, f"{axis}_um", direction, title=opened.name), picture)
+    answer(talk, {"out": str(out), "picture": str(picture), "rows": rows.to_dict("list")})
+    note(talk, f"wrote {out} and {picture}")

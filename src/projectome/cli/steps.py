@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from projectome.cli.addresses import parse_point, source_of
 from projectome.cli.console import answer, note, start_verb_log, table
-from projectome.cli.options import RunOptions, StepOptions, TalkOptions, VolumeOptions, flatten
+from projectome.cli.options import RunOptions, TalkOptions, VolumeOptions, flatten
 from projectome.cli.progress import Reporter, job_of
 from projectome.cli.study import Labels, Probability, Somata, Trace, run_study
-from projectome.core.provenance import digest
-from projectome.errors import OutputExistsError, ParameterError
+from projectome.errors import OutputExistsError
+from projectome.io.skeletons.swc import write_swc
 from projectome.io.tables import write_points, write_table
 from projectome.workflows.reconstruct import Recipe, resolve_recipe
 
@@ -51,6 +52,7 @@ def detect(
     talk: TalkOptions,
 ) -> None:
     """Find somata and write their centres, radii and scores."""
+    from projectome.detection.steps import DetectSomata
     from projectome.imaging.normalise import estimate_normalisation
     from projectome.workflows.detect import detect_somata
 
@@ -59,10 +61,9 @@ def detect(
     start_verb_log("detect")
     work = work_folder(out)
     with Reporter(talk) as reporter, job_of(run, reporter).open() as job:
-        normalisation = estimate_normalisation(source.open())
-        found, record = detect_somata(
-            source, normalisation, somata, work=work, ledger=work / "ledger", job=job
-        )
+        grey = estimate_normalisation(source.open())
+        step = DetectSomata(source, grey.background, grey.scale, **somata)
+        found, record = detect_somata(step, work=work, ledger=work / "ledger", job=job)
     write_points(found, out)
     shutil.rmtree(work, ignore_errors=True)
     answer(talk, {"out": str(out), "somata": len(found), "made_by": record.key})
@@ -145,9 +146,29 @@ def path(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output.")] = False,
 ) -> None:
     """Find the path of least cost through two points or more; only a corridor is read."""
+    from projectome.workflows.path import path_skeleton
+
     check_free(out, overwrite)
     source = source_of(url, volume)
-    _ = (digest, source, start, stop, via, parse_point, talk)
+    finest = source.pyramid()[0]
+    points = [parse_point(text, finest) for text in (start, *(via or []), stop)]
+    skeleton, found = path_skeleton(source, points)
+    write_swc(skeleton, out)
+    document = {
+        "out": str(out),
+        "length_um": skeleton.cable_length,
+        "cost": found.cost,
+        "no_path_outside_below": found.bound if math.isfinite(found.bound) else None,
+        "voxels_read": found.voxels_read,
+        "bytes_read": found.bytes_read,
+    }
+    answer(talk, document)
+    share = found.voxels_read / source.open().box.size
+    note(
+        talk,
+        f"{skeleton.cable_length:.1f} um in {len(skeleton)} nodes, read {share:.1%} of the volume; "
+        f"no path outside is cheaper. Wrote {out}",
+    )
 
 
 @app.command()
@@ -170,6 +191,3 @@ def measure(
     for problem in problems[:10]:
         note(talk, str(problem))
     note(talk, f"wrote {out}")
-
-
-_ = (Any, StepOptions, ParameterError)

@@ -62,7 +62,7 @@ class View:
 
 
 def contrast_limits(
-    image: NDArray[Any], percentiles: tuple[float, float] = (1.0, 99.5)
+    image: NDArray[Any], percentiles: tuple[float, float] = (1.0, 99.0)
 ) -> tuple[float, float]:
     """Return display limits from percentiles of what is not zero padding."""
     values = image[image > 0] if image.size and np.any(image > 0) else image

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from projectome.plots.style import ACCENT, BACKGROUND, FOREGROUND, new_figure
+from projectome.plots.profile import plain_axes
+from projectome.plots.style import ACCENT, FOREGROUND, new_figure
 
 
 def length_figure(lengths: ArrayLike, with_soma: ArrayLike) -> Figure:
@@ -29,12 +30,7 @@ def length_figure(lengths: ArrayLike, with_soma: ArrayLike) -> Figure:
     figure = new_figure(9.0, 2.8)
     left, right = figure.subplots(1, 2)
     for axes in (left, right):
-        axes.set_facecolor(BACKGROUND)
-        axes.tick_params(colors=FOREGROUND, labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(FOREGROUND)
-        axes.xaxis.label.set_color(FOREGROUND)
-        axes.yaxis.label.set_color(FOREGROUND)
+        plain_axes(axes)
     if len(values):
         low, high = max(values.min(), 1e-4), max(values.max(), 2e-4)
         bins = np.geomspace(low * 0.99, high * 1.01, 25)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -22,46 +23,31 @@ from projectome.segmentation.components import (
     renumber,
     touching_pairs,
 )
+from projectome.segmentation.noise import NoiseMap
 
 FULL = 255
 """Stored value of probability 1; probabilities are kept as uint8."""
 
 
-def probability_of(response: NDArray[np.float32], midpoint: float) -> NDArray[np.float32]:
-    """Return how much a tube response speaks for a neurite, between 0 and 1.
-
-    Parameters
-    ----------
-    response
-        Tubeness of a normalised image, 0 or more.
-    midpoint
-        Response that gives one half.
-
-    Returns
-    -------
-    numpy.ndarray of float32
-        ``r / (r + midpoint)``: monotone, so that thresholds on one are thresholds on the other.
-    """
-    return response / (response + np.float32(midpoint))
-
-
 @dataclass(frozen=True)
 class NeuriteProbability(BlockStep):
-    """Probability of neurite a voxel, from the tubeness at several scales.
+    """Probability of neurite a voxel, from the tubeness at several scales and the noise around.
+
+    With the response r of `projectome.filters.tubeness.multiscale_tubeness` and the level n of
+    noise it is ``r / (r + contrast * n)``: it does not depend on the unit of grey values, nor on
+    a constant background.
 
     Attributes
     ----------
     image
         The image.
-    background
-        Grey value that becomes 0.
-    scale
-        Grey values above the background that become 1.
-    midpoint
-        Normalised tube response that gives a probability of one half.
+    noise
+        The level of noise from place to place.
+    contrast
+        Response that gives a probability of one half, in levels of noise.
     neurite_um
-        Standard deviations of the neurites looked for, finest first [um]; about half a radius
-        to a radius.
+        Standard deviations of the neurites looked for, finest first [um]; 1 and 2 voxels if left
+        out. About half a radius to a radius.
     """
 
     name: ClassVar[str] = "neurite-probability"
@@ -69,34 +55,44 @@ class NeuriteProbability(BlockStep):
     bytes_per_voxel: ClassVar[int] = 64
 
     image: VolumeSource
-    background: float
-    scale: float
-    midpoint: float
-    neurite_um: tuple[float, ...] = (4.0, 8.0)
+    noise: NoiseMap
+    contrast: float = 18.0
+    neurite_um: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.neurite_um or min(self.neurite_um) <= 0:
+        if not self.neurite_um:
+            z, y, x = self.image.open().voxel_size
+            size = (z * y * x) ** (1 / 3)
+            object.__setattr__(self, "neurite_um", (round(size, 6), round(2 * size, 6)))
+        if min(self.neurite_um) <= 0:
             raise ParameterError(f"neurite_um needs positive sizes, not {self.neurite_um}.")
-        if self.scale <= 0 or self.midpoint <= 0:
-            raise ParameterError("scale and midpoint of the neurite probability are positive.")
-
-    def sigmas(self) -> list[tuple[float, float, float]]:
-        """Return the standard deviations in voxels (z, y, x), one triple a scale."""
-        z, y, x = self.image.open().voxel_size
-        return [(s / z, s / y, s / x) for s in self.neurite_um]
+        if self.contrast <= 0:
+            raise ParameterError(f"contrast is positive, not {self.contrast}.")
 
     def halo(self) -> Triple:
         """Return the reach of the largest kernel."""
-        reach = np.max([halo_for(sigma) for sigma in self.sigmas()], axis=0)
+        sigmas = sigmas_of(self.neurite_um, self.image.open().voxel_size)
+        reach = np.max([halo_for(sigma) for sigma in sigmas], axis=0)
         return int(reach[0]), int(reach[1]), int(reach[2])
 
     def __call__(self, block: Block) -> NDArray[np.uint8]:
         """Return the probability of the core, 0 to 255."""
-        raw = self.image.open().read(block.read)
-        image = (raw.astype(np.float32) - np.float32(self.background)) / np.float32(self.scale)
-        response = multiscale_tubeness(image, self.sigmas())[block.inner]
-        probability = probability_of(response, self.midpoint)
-        return np.rint(probability * FULL).astype(np.uint8)
+        volume = self.image.open()
+        raw = volume.read(block.read)
+        if raw.min() == raw.max():
+            return np.zeros(block.core.shape, np.uint8)
+        sigmas = sigmas_of(self.neurite_um, volume.voxel_size)
+        response = multiscale_tubeness(raw, sigmas)[block.inner]
+        half = self.noise.at(block.core) * np.float32(self.contrast)
+        return np.rint(response / (response + half) * FULL).astype(np.uint8)
+
+
+def sigmas_of(
+    neurite_um: Sequence[float], voxel_size: tuple[float, float, float]
+) -> list[tuple[float, float, float]]:
+    """Return standard deviations in voxels (z, y, x), one triple a scale."""
+    z, y, x = voxel_size
+    return [(s / z, s / y, s / x) for s in neurite_um]
 
 
 @dataclass(frozen=True)

@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from projectome.core.points import Points
 from projectome.core.provenance import Record
 from projectome.detection.steps import DetectSomata
 from projectome.engine.sinks import TableSink
-from projectome.imaging.normalise import Normalisation
-from projectome.io.source import VolumeSource
 from projectome.workflows.job import Job
 from projectome.workflows.segment import made_by
 
 
 def detect_somata(
-    source: VolumeSource,
-    normalisation: Normalisation,
-    given: Mapping[str, Any],
-    *,
-    work: Path,
-    ledger: Path,
-    job: Job,
+    step: DetectSomata, *, work: Path, ledger: Path, job: Job
 ) -> tuple[Points, Record]:
     """Find the somata of a volume.
 
     Parameters
     ----------
-    source
-        The image.
-    normalisation
-        Its background and scale.
-    given
-        Fields of `DetectSomata` that differ from their defaults.
+    step
+        The image and the parameters.
     work
         Folder for what is needed on the way.
     ledger
@@ -50,8 +36,7 @@ def detect_somata(
     record
         What made them.
     """
-    volume = source.open()
-    step = DetectSomata(source, normalisation.background, normalisation.scale, **given)
+    volume = step.image.open()
     grid = job.grid(step, volume.shape, chunks=64, ledger=ledger)
     sink = TableSink(str(work / "somata"))
     job.run(step, grid, sink, ledger)

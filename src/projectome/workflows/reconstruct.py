@@ -8,20 +8,16 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from projectome.core.box import Box
 from projectome.core.points import Points
 from projectome.core.provenance import plain
-from projectome.core.volume import Volume
+from projectome.detection.steps import DetectSomata
 from projectome.engine.grid import memory_budget, worker_count
 from projectome.errors import UnknownNameError
-from projectome.filters.threshold import suggest_thresholds
-from projectome.filters.tubeness import halo_for, multiscale_tubeness
 from projectome.imaging.normalise import Normalisation, estimate_normalisation, sample_boxes
 from projectome.io.source import VolumeSource
 from projectome.io.tables import read_points, write_points
-from projectome.segmentation.steps import NeuriteProbability
+from projectome.segmentation.noise import NoiseMap, measure_noise
+from projectome.segmentation.steps import NeuriteProbability, sigmas_of
 from projectome.workflows.detect import detect_somata
 from projectome.workflows.figures import write_figures
 from projectome.workflows.job import Job
@@ -38,8 +34,10 @@ from projectome.workflows.segment import (
 from projectome.workflows.study import STAGES, Study
 from projectome.workflows.trace import Tracing, trace_labels, write_neurons
 
-SAMPLE_EDGE, SAMPLES_AN_AXIS = 48, 4
-"""Boxes of the image from which the thresholds are read."""
+NOISE_SAMPLES = 8
+"""Boxes along each axis in which noise is measured."""
+CONTRAST = 18.0
+"""Tube response that gives a probability of one half, in levels of noise."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,8 @@ class Resolved:
         The image.
     normalisation
         Its background and scale.
-    detect
-        Fields of `DetectSomata`.
-    probability
-        The step of that name.
+    detection, probability
+        The steps of these names.
     labelling, tracing
         Parameters of these stages.
     seeds
@@ -86,7 +82,7 @@ class Resolved:
 
     source: VolumeSource
     normalisation: Normalisation
-    detect: Mapping[str, Any]
+    detection: DetectSomata
     probability: NeuriteProbability
     labelling: Labelling
     tracing: Tracing
@@ -97,7 +93,6 @@ class Resolved:
         volume = self.source.open()
         pyramid = self.source.pyramid()
         space = volume.space
-        step = self.probability
         return {
             "input": {
                 "url": self.source.url,
@@ -117,19 +112,17 @@ class Resolved:
                 "expansion": space.expansion,
             },
             "normalise": plain(self.normalisation),
-            "detect": {**self.detect, "seeds": self.seeds},
-            "segment": {
-                "neurite_um": step.neurite_um,
-                "midpoint": step.midpoint,
-                **fields_of(self.labelling),
-            },
+            "detect": {**chosen(self.detection), "seeds": self.seeds},
+            "segment": {**chosen(self.probability), **chosen(self.labelling)},
             "trace": plain(self.tracing),
         }
 
 
-def fields_of(value: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass by name."""
-    return {item.name: getattr(value, item.name) for item in fields(value)}
+def chosen(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass by name, without what is measured."""
+    names = [item.name for item in fields(value)]
+    measured = ("image", "background", "scale", "noise")
+    return {name: getattr(value, name) for name in names if name not in measured}
 
 
 def resolve_recipe(source: VolumeSource, recipe: Recipe) -> Resolved:
@@ -155,53 +148,31 @@ def resolve_recipe(source: VolumeSource, recipe: Recipe) -> Resolved:
         If a field does not exist.
     """
     volume = source.open()
-    normalisation = estimate_normalisation(volume)
+    grey = estimate_normalisation(volume)
     given = dict(recipe.segment)
-    size = float(np.prod(volume.voxel_size)) ** (1 / 3)
-    neurite_um = tuple(given.pop("neurite_um", (round(size, 6), round(2 * size, 6))))
-    low, high = sample_thresholds(volume, normalisation, neurite_um)
-    midpoint = float(given.pop("midpoint", high))
-    # Four digits: what is written down is what is used.
-    midpoint, low = float(f"{midpoint:.4g}"), float(f"{low:.4g}")
-    labelling = {"low": round(low / (low + midpoint), 4), **given}
-    known = {item.name for item in fields(Labelling)}
-    for name in labelling.keys() - known:
-        raise UnknownNameError("parameter of segmentation", name, known | {"neurite_um"})
-    step = NeuriteProbability(
-        source, normalisation.background, normalisation.scale, midpoint, neurite_um
+    labelling = {f.name: given.pop(f.name) for f in fields(Labelling) if f.name in given}
+    neurite_um = given.pop("neurite_um", ())
+    contrast = given.pop("contrast", CONTRAST)
+    for name in given:
+        known = {f.name for f in fields(Labelling)} | {"neurite_um", "contrast"}
+        raise UnknownNameError("parameter of segmentation", name, known)
+    blank = NoiseMap(((0.0,), (0.0,), (0.0,)), (1.0,))
+    sizes = NeuriteProbability(source, blank, contrast, neurite_um).neurite_um
+    noise = measure_noise(
+        volume,
+        sigmas_of(sizes, volume.voxel_size),
+        sample_boxes(volume, an_axis=NOISE_SAMPLES),
+        threads=worker_count(),
     )
-    tracing = Tracing(**recipe.trace).resolved(volume.voxel_size)
     return Resolved(
-        source, normalisation, dict(recipe.detect), step, Labelling(**labelling), tracing,
+        source,
+        grey,
+        DetectSomata(source, grey.background, grey.scale, **recipe.detect),
+        NeuriteProbability(source, noise, contrast, sizes),
+        Labelling(**labelling),
+        Tracing(**recipe.trace).resolved(volume.voxel_size),
         recipe.seeds,
-    )  # fmt: skip
-
-
-def sample_thresholds(
-    volume: Volume, normalisation: Normalisation, neurite_um: tuple[float, ...]
-) -> tuple[float, float]:
-    """Return low and high thresholds of the normalised tube response, from its noise.
-
-    Parameters
-    ----------
-    volume
-        The image; at most 64 boxes of 48 voxels an edge and a halo are read.
-    normalisation
-        Its background and scale.
-    neurite_um
-        Scales of the response [um].
-    """
-    sigmas = [tuple(s / v for v in volume.voxel_size) for s in neurite_um]
-    halo = np.max([halo_for(sigma) for sigma in sigmas], axis=0)
-    responses = []
-    for box in sample_boxes(volume, edge=SAMPLE_EDGE, an_axis=SAMPLES_AN_AXIS):
-        around: Box = box.grow(halo) & volume.box
-        raw = volume.read(around)
-        if not raw.any():
-            continue
-        response = multiscale_tubeness(normalisation.apply(raw), sigmas)
-        responses.append(response[box.slices_in(around.start)].ravel())
-    return suggest_thresholds(np.concatenate(responses) if responses else np.empty(0))
+    )
 
 
 def reconstruct(
@@ -285,9 +256,7 @@ def _detect(study: Study, resolved: Resolved, job: Job, *, again: bool) -> Point
         return somata
     ledger = renewed(study.ledger / "detect", again)
     somata, record = detect_somata(
-        resolved.source,
-        resolved.normalisation,
-        resolved.detect,
+        resolved.detection,
         work=study.work / "detect",
         ledger=ledger,
         job=job,

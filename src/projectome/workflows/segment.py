@@ -38,7 +38,7 @@ class Labelling:
         A neurite needs at least so many voxels.
     """
 
-    low: float = 0.35
+    low: float = 0.25
     high: float = 0.5
     min_voxels: int = 30
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from projectome.core.provenance import Record, digest, plain, software_version
+from projectome.core.provenance import Record, plain, software_version
 from projectome.errors import FormatError, NotFoundError, OutputExistsError
 from projectome.io.stores import atomic_write
 
@@ -158,11 +158,10 @@ class Study:
         """
         wanted = {"format": FORMAT, **as_plain(document)}
         if self.toml.exists():
-            there = self.read()
-            if digest(there) == digest(wanted):
+            changed = ", ".join(sorted(differences(self.read(), wanted)))
+            if not changed:
                 return
             if not overwrite:
-                changed = ", ".join(sorted(differences(there, wanted)))
                 raise OutputExistsError(
                     f"{self.folder} holds a study with other inputs or parameters ({changed}). "
                     "Choose another folder, or add --overwrite to replace it."
