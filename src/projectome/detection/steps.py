@@ -23,6 +23,11 @@ COLUMNS = ("radius_um", "score", "contrast", "roundness")
 class DetectSomata(BlockStep):
     """Find somata: bright, round, of the right size, and one a cell.
 
+    The defaults suit sparsely labelled neurons, whose somata are brighter than all but a
+    thousandth of the voxels. Where labelled cells are crowded, a thousandth is less than their
+    share and each lies in the surroundings of others: try a threshold of 0.3, and 0 for contrast
+    and roundness. What is not three voxels across cannot be told from a speck.
+
     Attributes
     ----------
     image
@@ -37,10 +42,10 @@ class DetectSomata(BlockStep):
         Smallest contrast of the ball that fits best, in units of the scale.
     min_contrast
         Smallest share of its height by which a soma rises above the brightest tenth of its
-        surroundings. Lower it where somata are crowded.
+        surroundings.
     min_roundness
-        Smallest ratio of its weakest to its strongest curvature. Lower it where the image is drawn
-        out along one axis.
+        Smallest ratio of its weakest to its strongest curvature: 1 for a ball, 0 for a straight
+        neurite. Lower it where the image is drawn out along one axis.
     """
 
     name: ClassVar[str] = "detect-somata"
@@ -49,10 +54,10 @@ class DetectSomata(BlockStep):
     image: VolumeSource
     background: float
     scale: float
-    radius_um: tuple[float, float] = (5.0, 12.0)
-    threshold: float = 0.3
-    min_contrast: float = 0.6
-    min_roundness: float = 0.4
+    radius_um: tuple[float, float] = (5.0, 16.0)
+    threshold: float = 1.0
+    min_contrast: float = 0.7
+    min_roundness: float = 0.5
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "radius_um", tuple(map(float, self.radius_um)))
