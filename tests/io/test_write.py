@@ -463,18 +463,32 @@ def test_a_folder_without_rights(tmp_path):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 1 MiB."""
+def mounted(tmp_path):
+    """Mount a file system of 1 MiB with more options and return where."""
     place = tmp_path / "small"
     place.mkdir()
     mount, umount = shutil.which("mount"), shutil.which("umount")
     if mount is None or umount is None:
         pytest.skip("there is no mount command")
-    command = [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a small file system cannot be mounted without rights of an administrator")
-    yield place
-    subprocess.run([umount, str(place)], check=True)
+
+    def mounted(options=""):
+        command = [mount, "-t", "tmpfs", "-o", f"size=1m{options}", "tmpfs", str(place)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("a file system cannot be mounted without the rights of an administrator")
+        return place
+
+    yield mounted
+    subprocess.run([umount, str(place)], capture_output=True, check=False)
+
+
+@pytest.fixture
+def small_disk(mounted):
+    return mounted()
+
+
+def test_a_read_only_disk(mounted):
+    with pytest.raises(AccessDeniedError, match="Cannot write"):
+        begun(mounted(",ro") / "v", noise((4, 4, 4), "uint8"))
 
 
 def test_a_full_disk(small_disk):

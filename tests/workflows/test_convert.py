@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ import zarr
 from projectome.core.box import BlockGrid, Box
 from projectome.core.space import OPPOSITE, Space, all_orientations
 from projectome.core.volume import Volume
-from projectome.engine.events import BlockDone, RunFinished, RunStarted
+from projectome.engine.events import BlockDone, RunFinished, RunStarted, StageFinished
+from projectome.engine.sinks import ArraySink
 from projectome.errors import (
     BlockFailedError,
     OrientationUnknownError,
@@ -28,6 +31,7 @@ from projectome.io.open import open_volume
 from projectome.io.source import VolumeSource
 from projectome.io.volumes.pyramid import downsample
 from projectome.io.volumes.write import write_volume
+from projectome.testing.steps import ArrayFile, StepContract
 from projectome.workflows.convert import CopyBlocks, convert
 
 REAL = Path(os.environ.get("PROJECTOME_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
@@ -203,7 +207,9 @@ def test_executors_make_the_same_bytes(tmp_path, source, executor):
     )
     convert(source, str(tmp_path / "other" / "v.zarr"), permute="SLP", chunks=(16, 16, 16))
     assert files(tmp_path / executor) == files(tmp_path / "other")
-    assert sum(isinstance(event, BlockDone) for event in told) == told[0].total
+    (started,) = [event for event in told if isinstance(event, RunStarted)]
+    assert sum(isinstance(event, BlockDone) for event in told) == started.total
+    assert [e.name for e in told if isinstance(e, StageFinished)] == ["copy", "levels"]
 
 
 KILLED = """
@@ -232,7 +238,8 @@ def test_a_killed_conversion_is_no_volume_and_goes_on(tmp_path, source):
         zarr.open_group(out, mode="r")
     told = []
     convert(source, str(out), chunks=(16, 16, 16), on_event=told.append)
-    assert 0 < told[0].skipped < told[0].total
+    (started,) = [event for event in told if isinstance(event, RunStarted)]
+    assert 0 < started.skipped < started.total
     convert(source, str(tmp_path / "b" / "v.zarr"), chunks=(16, 16, 16))
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
@@ -251,13 +258,28 @@ def test_an_output_that_was_removed_is_made_anew(tmp_path, source):
     assert np.array_equal(found[0].read(), source.pyramid()[0].read())
 
 
-def test_the_step_says_what_it_needs(source):
-    step = CopyBlocks(source)
-    given = step.volume()
-    assert len(step.fingerprints()) == 2
-    assert CopyBlocks(VolumeSource(source.url, channel=0)).fingerprints() != step.fingerprints()
-    block = BlockGrid(given.box, given.shape)[0, 0, 0]
-    assert step.memory(block) >= 2 * given.nbytes
+class TestCopyBlocks(StepContract):
+    changes: ClassVar = {"box": None, "permute": "SAL"}
+    part = Box((3, 4, 5), (40, 61, 44))
+
+    @pytest.fixture(autouse=True)
+    def _source(self, source):
+        self.source = source
+
+    def grid(self):
+        turned = Box.from_shape((self.part.shape[2], self.part.shape[0], self.part.shape[1]))
+        return BlockGrid(turned, (16, 32, 32))
+
+    def step(self, grid):
+        # (anterior, inferior, right) to (left, posterior, inferior).
+        return CopyBlocks(self.source, box=self.part, permute="LPI")
+
+    def sink(self, folder, grid):
+        return ArraySink(ArrayFile.create(folder, (2, *grid.domain.shape), "uint16"))
+
+    def test_channels_tell_steps_apart(self):
+        one = CopyBlocks(replace(self.source, channel=0))
+        assert one.fingerprints() != CopyBlocks(self.source).fingerprints()
 
 
 @pytest.mark.realdata

@@ -26,6 +26,7 @@ from projectome.io.source import VolumeSource
 from projectome.io.volumes.ngff_write import Version
 from projectome.io.volumes.tiff_write import write_tiff
 from projectome.io.volumes.write import CHUNKS, copy_block, create_volume, provenance_of
+from projectome.workflows.job import Job
 
 TIFF = (".tif", ".tiff")
 ZARR = (".zarr",)
@@ -184,17 +185,20 @@ def convert(
         overwrite=overwrite,
         provenance=record.key,
     )
-    run(
-        step,
-        BlockGrid(volume.box, copy_block(volume, writer.block_multiple)),
-        sink=ArraySink(writer),
-        ledger=writer.ledger,
-        executor=executor,
-        workers=workers,
-        memory=memory,
-        on_event=on_event,
-    )
-    return writer.finish()
+    job = Job(executor, workers, memory, on_event)
+    with job.stage("copy", 1, 2):
+        run(
+            step,
+            BlockGrid(volume.box, copy_block(volume, writer.block_multiple)),
+            sink=ArraySink(writer),
+            ledger=writer.ledger,
+            executor=executor,
+            workers=workers,
+            memory=memory,
+            on_event=on_event,
+        )
+    with job.stage("levels", 2, 2):
+        return writer.finish()
 
 
 def _voxels(

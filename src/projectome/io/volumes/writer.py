@@ -153,7 +153,9 @@ class VolumeWriter:
 
     def _check(self, box: Box, array: Array) -> None:
         bounds = zip(box.start, box.stop, self.block_multiple, self.shape, strict=True)
-        if not all(a % m == 0 and (b % m == 0 or b == n) and b <= n for a, b, m, n in bounds):
+        if not all(
+            a % m == 0 and (b % m == 0 or b == n) and 0 <= a < b <= n for a, b, m, n in bounds
+        ):
             raise ParameterError(
                 f"The box {box} cannot be written into {self.url}: it has to begin at multiples of "
                 f"{self.block_multiple} voxels and to end there or at {self.shape}, because chunks "
