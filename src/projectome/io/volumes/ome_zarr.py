@@ -29,10 +29,8 @@ from projectome.io.volumes.options import (
 from projectome.io.volumes.zarr_array import (
     ArrayDocument,
     ZarrArray,
-    arrange,
-    finish_store,
+    open_array,
     open_bare,
-    open_store,
     read_document,
 )
 
@@ -182,30 +180,23 @@ def open_multiscale(group: Group, options: OpenOptions) -> Pyramid:
     documents = _read_levels(group, image, options.access)
     problems = list(image.problems)
     matrices = _placed(image, options, problems)
-    futures = [
-        open_store(document, access=options.access, strict=options.strict)
-        for document in documents[: len(matrices)]
-    ]
-    opened = [finish_store(d, f) for d, f in zip(documents, futures, strict=False)]
     _check_ranks(image, documents, group.url)
     channel_axis = next(iter(image.axes_of("channel")), None)
-    arrays = []
-    for document, store in zip(documents, opened, strict=False):
-        picked = {
-            axis: pick_time(store.shape[axis], image.axes[axis].name, options, url=group.url)
-            for axis in image.axes_of("time", "other")
-        }
-        arrays.append(
-            arrange(
-                store,
-                document,
-                space=image.space_axes,
-                channel=channel_axis,
-                picked=picked,
-                access=options.access,
-                context=group.raw,
-            )
+    arrays = [
+        open_array(
+            document,
+            space=image.space_axes,
+            channel=channel_axis,
+            picked={
+                axis: pick_time(document.shape[axis], image.axes[axis].name, options, url=group.url)
+                for axis in image.axes_of("time", "other")
+            },
+            access=options.access,
+            strict=options.strict,
+            context=group.raw,
         )
+        for document in documents[: len(matrices)]
+    ]
     _check_levels(image, arrays, matrices, problems, group.url)
     channels: tuple[str, ...] = ()
     if channel_axis is not None:
@@ -281,10 +272,10 @@ def _check_ranks(image: Multiscale, documents: list[ArrayDocument], url: str) ->
         Problem(
             "error",
             f"{level.path}: shape",
-            f"{document.content['shape']} has not the {len(image.axes)} axes of the metadata.",
+            f"{document.shape} has not the {len(image.axes)} axes of the metadata.",
         )
         for level, document in zip(image.levels, documents, strict=True)
-        if len(document.content["shape"]) != len(image.axes)
+        if len(document.shape) != len(image.axes)
     ]
     _raise_for(found, url)
 

@@ -34,6 +34,10 @@ CHUNK_LIMIT = 2**31
 """Largest chunk that is decoded [bytes]."""
 SHARD_LIMIT = 2**22
 """Most chunks in a shard."""
+BULK = 2**24
+"""Reads from this size on go past the cache [bytes]."""
+OPENING = 60.0
+"""Seconds after which opening has failed, though it asks nobody."""
 SAMPLES = 32
 """Chunks looked at for the evidence of an array."""
 PIECE = 2**14
@@ -61,6 +65,22 @@ class ArrayDocument:
     version: int
     content: dict[str, Any]
     raw: bytes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Elements an axis; two to five axes."""
+        found = self.content.get("shape")
+        if not isinstance(found, list) or not 2 <= len(found) <= 5:
+            raise FormatError(
+                f"{self.url} has the shape {found}; a volume has two to five axes. Choose another "
+                f"array: projectome ls {self.url.rsplit('/', 1)[0]}"
+            )
+        if not all(isinstance(n, int) and n >= 0 for n in found):
+            raise FormatError(
+                f"{self.url} has the shape {found}, which is none. Correct its "
+                + ("zarr.json." if self.version == 3 else ".zarray.")
+            )
+        return tuple(found)
 
     @property
     def dimension_names(self) -> tuple[str, ...]:
@@ -130,6 +150,8 @@ class ZarrArray:
     ----------
     store
         The tensorstore, axes (z, y, x) or (c, z, y, x).
+    bulk
+        The same without a cache, which reads of many chunks only fill in vain.
     document
         Metadata of the array as it lies.
     chunks
@@ -141,6 +163,7 @@ class ZarrArray:
     """
 
     store: ts.TensorStore
+    bulk: ts.TensorStore
     document: ArrayDocument
     chunks: tuple[int, ...]
     access: Access
@@ -166,8 +189,8 @@ class ZarrArray:
         StoreError
             If the store does not answer as hoped.
         """
-        part = self.store[index]
-        nbytes = math.prod(part.shape) * self.dtype.itemsize
+        nbytes = math.prod(s.stop - s.start for s in index) * self.dtype.itemsize
+        part = (self.store if nbytes < BULK else self.bulk)[index]
         try:
             found = stores.wait(part.read(order="C"), url=self.document.url, nbytes=nbytes)
         except StoreError as error:
@@ -220,29 +243,62 @@ class ZarrArray:
         return tuple(-(-n // c) for n, c in zip(content["shape"], chunks, strict=True))
 
 
-def open_store(document: ArrayDocument, *, access: Access, strict: bool) -> Any:
-    """Return the future of the tensorstore of an array; nothing is read.
+def open_array(
+    document: ArrayDocument,
+    *,
+    space: Sequence[int],
+    channel: int | None,
+    picked: dict[int, int],
+    access: Access,
+    strict: bool,
+    context: bytes = b"",
+) -> ZarrArray:
+    """Return an array turned to (c,) z, y, x; nothing is read.
 
     Parameters
     ----------
     document
         Its metadata.
+    space
+        Its axes z, y and x; only y and x in two dimensions.
+    channel
+        Its axis of channels, if any.
+    picked
+        The place to read along each other axis.
     access
-        How to ask.
+        How to ask the store.
     strict
         Whether a missing chunk is an error.
+    context
+        Further metadata that belongs to its content.
 
     Raises
     ------
     FormatError
-        If the array has no axis or more than five, or chunks that no memory holds.
+        If the metadata is broken, the elements are no numbers, or a chunk is larger than 2 GiB.
     """
-    shape = document.content.get("shape")
-    if not isinstance(shape, list) or not 2 <= len(shape) <= 5:
-        raise FormatError(
-            f"{document.url} has the shape {shape}; a volume has two to five axes. Choose another "
-            f"array: projectome ls {document.url.rsplit('/', 1)[0]}"
-        )
+    store = _open(document, access=access, strict=strict, cached=True)
+    bulk = _open(document, access=access, strict=strict, cached=False)
+    chunk = _check_chunks(store, document)
+    kept = [i for i in range(store.rank) if i not in picked]
+    wanted = [*([] if channel is None else [channel]), *space]
+    chunks = [chunk[i] for i in wanted]
+    place = 0 if channel is None else 1
+    if len(space) == 2:
+        chunks.insert(place, 1)
+
+    def turned(whole: ts.TensorStore) -> ts.TensorStore:
+        part = whole[tuple(picked.get(i, slice(None)) for i in range(whole.rank))]
+        part = part.transpose([kept.index(i) for i in wanted])
+        return part[(slice(None),) * place + (ts.newaxis,)] if len(space) == 2 else part
+
+    array = ZarrArray(turned(store), turned(bulk), document, tuple(chunks), access, context)
+    check_readable(array, url=document.url)
+    return array
+
+
+def _open(document: ArrayDocument, *, access: Access, strict: bool, cached: bool) -> ts.TensorStore:
+    """Open an array whose metadata is known, without asking the store."""
     local = stores.parse(document.url).scheme in ("file", "memory")
     spec = {
         "driver": "zarr3" if document.version == 3 else "zarr",
@@ -251,44 +307,30 @@ def open_store(document: ArrayDocument, *, access: Access, strict: bool) -> Any:
         "fill_missing_data_reads": not strict,
         # Asking again for each chunk costs a request on object stores.
         "recheck_cached_data": True if local else "open",
+        **({} if cached else {"cache_pool": {"total_bytes_limit": 0}}),
     }
+    way: dict[str, Any] = {"open": True, "read": True, "write": False, "assume_metadata": True}
     try:
-        return ts.open(
-            spec, context=stores.context(), open=True, read=True, write=False, assume_metadata=True
-        )
+        return ts.open(spec, context=stores.context(), **way).result(timeout=OPENING)
     except ValueError as error:
-        raise _not_opened(document, error) from None
+        text = str(error).split(" [tensorstore_spec")[0]
+        codec = ""
+        if "not registered" in text:
+            codec = " It uses a codec that cannot be read; save it with blosc, zstd or gzip."
+        raise FormatError(
+            f"The array {document.url} cannot be opened: {text}.{codec} Check its "
+            + ("zarr.json." if document.version == 3 else ".zarray.")
+        ) from None
 
 
-def _not_opened(document: ArrayDocument, error: BaseException) -> FormatError:
-    text = str(error).split(" [tensorstore_spec")[0]
-    codec = ""
-    if "not registered" in text:
-        codec = " It uses a codec that cannot be read; save it with blosc, zstd or gzip."
-    return FormatError(
-        f"The array {document.url} cannot be opened: {text}.{codec} Check its "
-        + ("zarr.json." if document.version == 3 else ".zarray.")
-    )
-
-
-def finish_store(document: ArrayDocument, future: Any) -> ts.TensorStore:
-    """Return the tensorstore that `open_store` promised, its chunks checked.
-
-    Raises
-    ------
-    FormatError
-        If the metadata is broken, or a chunk larger than 2 GiB.
-    """
-    try:
-        store = stores.wait(future, url=document.url, doing="open")
-    except StoreError as error:
-        if str(error.__cause__).startswith(BROKEN) or isinstance(error.__cause__, ValueError):
-            raise _not_opened(document, error.__cause__ or error) from None
-        raise
+def _check_chunks(store: ts.TensorStore, document: ArrayDocument) -> list[int]:
+    """Return the elements of a chunk an axis, at most those of the array; refuse absurd ones."""
     layout = store.chunk_layout
-    itemsize = np.dtype(store.dtype.numpy_dtype).itemsize
-    chunk, shard = layout.read_chunk.shape, layout.write_chunk.shape
-    if math.prod(chunk) * itemsize > CHUNK_LIMIT:
+    chunk, shard = (
+        [int(c or n) for c, n in zip(grid.shape or store.shape, store.shape, strict=True)]
+        for grid in (layout.read_chunk, layout.write_chunk)
+    )
+    if math.prod(chunk) * np.dtype(store.dtype.numpy_dtype).itemsize > CHUNK_LIMIT:
         raise FormatError(
             f"{document.url} declares chunks of {tuple(chunk)} elements, more than "
             f"{CHUNK_LIMIT} bytes each, which would not fit into memory. Write it again in chunks."
@@ -298,55 +340,7 @@ def finish_store(document: ArrayDocument, future: Any) -> ts.TensorStore:
             f"{document.url} declares shards of {tuple(shard)} elements with chunks of "
             f"{tuple(chunk)}: more than {SHARD_LIMIT} in one. Write it again with smaller shards."
         )
-    return store
-
-
-def arrange(
-    store: ts.TensorStore,
-    document: ArrayDocument,
-    *,
-    space: Sequence[int],
-    channel: int | None,
-    picked: dict[int, int],
-    access: Access,
-    context: bytes = b"",
-) -> ZarrArray:
-    """Return an array turned to (c,) z, y, x.
-
-    Parameters
-    ----------
-    store, document
-        The array as it lies.
-    space
-        Its axes z, y and x; only y and x in two dimensions.
-    channel
-        Its axis of channels, if any.
-    picked
-        The place to read along each other axis.
-    access
-        How to ask the store.
-    context
-        Further metadata that belongs to its content.
-
-    Raises
-    ------
-    FormatError
-        If it holds something else than numbers.
-    """
-    declared = store.chunk_layout.read_chunk.shape or store.shape
-    sizes = [min(int(c or n), n) for c, n in zip(declared, store.shape, strict=True)]
-    part = store[tuple(picked.get(i, slice(None)) for i in range(store.rank))]
-    kept = [i for i in range(store.rank) if i not in picked]
-    wanted = [*([] if channel is None else [channel]), *space]
-    part = part.transpose([kept.index(i) for i in wanted])
-    chunks = [sizes[i] for i in wanted]
-    if len(space) == 2:
-        at = 0 if channel is None else 1
-        part = part[(slice(None),) * at + (ts.newaxis,)]
-        chunks.insert(at, 1)
-    array = ZarrArray(part, document, tuple(chunks), access, context)
-    check_readable(array, url=document.url)
-    return array
+    return [max(1, min(c, n)) for c, n in zip(chunk, store.shape, strict=True)]
 
 
 def open_bare(document: ArrayDocument, options: OpenOptions, *, kind: Kind = "image") -> Pyramid:
@@ -359,37 +353,34 @@ def open_bare(document: ArrayDocument, options: OpenOptions, *, kind: Kind = "im
     FormatError
         If it cannot be read.
     """
-    url = document.url
-    store = finish_store(
-        document, open_store(document, access=options.access, strict=options.strict)
-    )
+    url, shape = document.url, document.shape
     if options.voxel_size is None:
         raise ParameterError(
-            f"{url} is a plain Zarr array of shape {tuple(store.shape)}, which states no voxel "
-            "size. Give it: --voxel-size Z,Y,X in micrometres, and --axes such as czyx."
+            f"{url} is a plain Zarr array of shape {shape}, which states no voxel size. Give it: "
+            "--voxel-size Z,Y,X in micrometres, and --axes such as czyx."
         )
     problems = []
     axes = options.axes or "".join(name.lower() for name in document.dimension_names)
-    if not options.axes and (len(axes) != store.rank or not {"y", "x"} <= {*axes}):
-        axes = {2: "yx", 3: "zyx"}.get(store.rank, "")
+    if not options.axes and (len(axes) != len(shape) or not {"y", "x"} <= {*axes}):
+        axes = {2: "yx", 3: "zyx"}.get(len(shape), "")
         if not axes:
             raise ParameterError(
-                f"{url} has the shape {tuple(store.shape)}; say which axis is which, for instance "
-                f"--axes {'tczyx'[5 - store.rank :]}."
+                f"{url} has the shape {shape}; say which axis is which, for instance "
+                f"--axes {'tczyx'[5 - len(shape) :]}."
             )
         problems.append(Problem("warning", "axes", f"None are stated; read as {', '.join(axes)}."))
-    if len(axes) != store.rank:
+    if len(axes) != len(shape):
         raise ParameterError(
-            f"--axes {axes} names {len(axes)} axes, but {url} has the shape {tuple(store.shape)}."
+            f"--axes {axes} names {len(axes)} axes, but {url} has the shape {shape}."
         )
     extra = [i for i, letter in enumerate(axes) if letter not in "czyx"]
-    array = arrange(
-        store,
+    array = open_array(
         document,
         space=[axes.index(letter) for letter in "zyx" if letter in axes],
         channel=axes.index("c") if "c" in axes else None,
-        picked={i: pick_time(store.shape[i], axes[i], options, url=url) for i in extra},
+        picked={i: pick_time(shape[i], axes[i], options, url=url) for i in extra},
         access=options.access,
+        strict=options.strict,
     )
     channels = chosen_channels(array.shape[0], ()) if "c" in axes else ()
     affine = Affine.from_scale(options.voxel_size, target=options.described(Space()))
