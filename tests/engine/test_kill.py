@@ -4,6 +4,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -16,46 +17,46 @@ from projectome.testing.steps import contents
 SCRIPT = Path(__file__).with_name("kill_me.py")
 
 
-def start(folder, executor):
-    command = [sys.executable, str(SCRIPT), str(folder), executor]
+def start(folder, executor, output):
+    command = [sys.executable, str(SCRIPT), str(folder), executor, output]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "go\n"
     return process
 
 
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory):
-    """What a run leaves that nobody disturbs."""
-    folder = tmp_path_factory.mktemp("straight")
-    step = toys.Written(str(folder / "diary"), seconds=0.003)
-    grid = toys.grid(block=(6, 6, 6))
-    run(step, grid, sink=toys.both(folder / "out"), ledger=str(folder / "ledger"))
+def straight(folder, output):
+    """Return what a run leaves that nobody disturbs."""
+    step = toys.Written(str(folder / "diary"), seconds=0.003, output=output)
+    grid, sink = toys.grid(block=(6, 6, 6)), step.sink(folder / "out")
+    run(step, grid, sink=sink, ledger=str(folder / "ledger"))
     assert len(toys.calls(folder / "diary")) == len(grid) == 100
+    return finished(folder, output)
+
+
+def finished(folder, output):
+    if output == "volume":
+        toys.Written("", output=output).sink(folder / "out").writer.finish()
     return contents(folder / "out")
 
 
 @pytest.mark.parametrize(
-    ("executor", "workers", "longest"), [("serial", 1, 0.5), ("processes", 2, 1.5)]
+    ("executor", "workers", "output"),
+    [("serial", 1, "table"), ("processes", 2, "array"), ("processes", 2, "volume")],
 )
-def test_killed_ten_times(tmp_path, expected, executor, workers, longest):
+def test_killed_seven_times(tmp_path, tmp_path_factory, executor, workers, output):
     chance = random.Random(7)
-    kills = round_ = 0
-    while kills < 10:
-        round_ += 1
-        folder, killed = tmp_path / str(round_), 0
-        while True:
-            process = start(folder, executor)
-            try:
-                process.communicate(timeout=chance.uniform(0, longest))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)  # the driver alone; its workers have to notice
-                killed += 1
-                process.communicate()
-                continue
-            assert process.returncode == 0
-            break
-        kills += killed
-        begun = Counter(toys.calls(folder / "diary"))
-        assert len(begun) == 100
-        assert begun.total() <= 100 + killed * workers
-        assert contents(folder / "out") == expected
+    for _ in range(7):
+        process = start(tmp_path, executor, output)
+        begun = len(toys.entries(tmp_path / "diary")) + chance.randint(0, 20)
+        while len(toys.entries(tmp_path / "diary")) < begun and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.005))
+        process.send_signal(signal.SIGKILL)  # the driver alone; its workers have to notice
+        process.communicate()
+    assert start(tmp_path, executor, output).communicate()[0] == "done\n"
+    begun = Counter(toys.calls(tmp_path / "diary"))
+    assert len(begun) == 100
+    assert begun.total() <= 100 + 7 * workers
+    assert begun.total() > 100  # or no block was ever interrupted
+    expected = straight(tmp_path_factory.mktemp("straight"), output)
+    assert finished(tmp_path, output) == expected

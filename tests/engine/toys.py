@@ -9,11 +9,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from projectome.core.affine import Affine
 from projectome.core.box import Block, BlockGrid, Box, Triple
 from projectome.core.region_graph import RegionGraph
-from projectome.engine.sinks import ArraySink, Sinks, TableSink
+from projectome.engine.sinks import ArraySink, TableSink
 from projectome.engine.step import BlockStep
 from projectome.errors import StorageFullError
+from projectome.io.volumes.write import create_volume
 from projectome.testing.steps import ArrayFile
 
 SHAPE = (22, 30, 26)
@@ -158,17 +160,29 @@ def calls(path: str | Path) -> list[str]:
 
 @dataclass(frozen=True)
 class Written(Diary):
-    """A table and an array a block."""
+    """A result a block for one of the sinks.
 
-    def __call__(self, block: Block) -> dict[str, object]:
+    Attributes
+    ----------
+    output
+        ``"table"``, ``"array"`` (a file), or ``"volume"`` (OME-Zarr).
+    """
+
+    output: str = "table"
+
+    def __call__(self, block: Block) -> object:
         table = super().__call__(block)
-        return {"table": table, "array": volume(1)[block.core.slices]}
+        return table if self.output == "table" else volume(1)[block.core.slices]
 
-
-def both(folder: Path) -> Sinks:
-    """Return sinks for `Written`."""
-    array = ArrayFile.create(folder / "array", SHAPE, np.uint16)
-    return Sinks({"array": ArraySink(array), "table": TableSink(str(folder / "table"))})
+    def sink(self, folder: Path) -> TableSink | ArraySink:
+        """Return where the results go."""
+        if self.output == "table":
+            return TableSink(str(folder))
+        if self.output == "array":
+            return ArraySink(ArrayFile.create(folder, SHAPE, np.uint16))
+        grid = Affine.from_scale((1.0, 1.0, 1.0))
+        ask = {"shape": SHAPE, "dtype": np.uint16, "affine": grid, "chunks": (6, 6, 6)}
+        return ArraySink(create_volume(str(folder), **ask))
 
 
 @dataclass(frozen=True)
