@@ -108,3 +108,11 @@ def test_broken_leases_are_no_holders(url):
     stores.write_bytes(stores.join(url, "lock", "notes"), b"")
     with locked(url, ACCESS):
         assert "9" in numbers(url)
+
+
+@pytest.mark.parametrize("place", ["memory://{}/new", "{}/folder/new"])
+def test_a_document_is_created_once(tmp_path, place):
+    url = place.format(tmp_path)
+    assert stores.create_bytes(url, b"first")
+    assert not stores.create_bytes(url, b"second")
+    assert stores.read_bytes(url) == b"first"

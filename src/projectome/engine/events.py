@@ -26,7 +26,7 @@ class RunReport:
     seconds
         How long it took.
     peak_rss
-        Largest resident memory of any one process that worked on it [bytes].
+        Largest resident memory that any process that worked on it has ever had [bytes].
     """
 
     total: int

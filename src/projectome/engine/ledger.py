@@ -22,7 +22,7 @@ import os
 import socket
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,19 +117,22 @@ class Ledger:
     def done(self) -> NDArray[np.bool_]:
         """Return for each block, in the order of the grid, whether it is marked."""
         done = np.zeros(self.total, dtype=bool)
-        done[[place for place in self._marks() if 0 <= place < self.total]] = True
+        for place in self._marks():
+            if place < self.total:
+                done[place] = True
         return done
 
-    def _marks(self) -> Iterable[int]:
+    def _marks(self) -> Iterator[int]:
         url, key = self.marker.url, self.marker.key
         folder = stores.local_path(url)
         if folder is not None:
-            return [place for path in _mark_files(folder) for place in _valid(path, key)]
-        try:
-            names = stores.list_folder(_object_marks(url, key), access=self.marker.access)
-        except NotFoundError:
-            return []
-        return [int(entry.name) for entry in names if entry.name.isdecimal()]
+            for path in _mark_files(folder):
+                yield from _valid(path, key)
+            return
+        with contextlib.suppress(NotFoundError):
+            for entry in stores.list_folder(_object_marks(url, key), access=self.marker.access):
+                if entry.name.isdecimal():
+                    yield int(entry.name)
 
     def tidy(self) -> None:
         """Wait for workers that an earlier run left behind, and put all marks into one file.
@@ -146,8 +149,9 @@ class Ledger:
         for path in files:
             _wait_for_writer(path)
         if len(files) > 1:
-            lines = [_line(place, self.marker.key) for place in sorted(set(self._marks()))]
-            stores.write_bytes(str(folder / "marks.log"), b"".join(lines))
+            places = np.flatnonzero(self.done()).tolist()
+            lines = b"".join(_line(place, self.marker.key) for place in places)
+            stores.write_bytes(str(folder / "marks.log"), lines)
             for path in files:
                 if path.name != "marks.log":
                     path.unlink()
@@ -266,10 +270,11 @@ def _append(descriptor: int, place: int, key: str) -> None:
 
 def _valid(path: Path, key: str) -> Iterator[int]:
     """Yield the marks of a file whose checksum fits the key."""
-    for line in path.read_bytes().splitlines(keepends=True):
-        number = line.split(b" ", 1)[0]
-        if number.isdigit() and line == _line(int(number), key):
-            yield int(number)
+    with open(path, "rb") as file:
+        for line in file:
+            number = line.split(b" ", 1)[0]
+            if number.isdigit() and line == _line(int(number), key):
+                yield int(number)
 
 
 def _wait_for_writer(path: Path) -> None:

@@ -158,16 +158,19 @@ class TableSink:
 
     folder: str
     _key: str = field(default="", compare=False, repr=False)
+    _access: stores.Access | None = field(default=None, compare=False, repr=False)
 
     def begin(self, key: str, grid: BlockGrid) -> TableSink:
         """Return this sink for a run with that key, and remove what other runs left."""
+        access = stores.Access.of()  # as the driver's settings say, also in the workers
         head = {"key": key[:16], "shape": list(grid.shape)}
         with contextlib.suppress(NotFoundError):
-            for entry in stores.list_folder(self.folder):
+            for entry in stores.list_folder(self.folder, access=access):
                 if entry.is_folder and entry.name != head["key"]:
-                    stores.remove(stores.join(self.folder, entry.name))
-        stores.write_bytes(stores.join(self.folder, "table.json"), json.dumps(head).encode())
-        return replace(self, _key=key[:16])
+                    stores.remove(stores.join(self.folder, entry.name), access=access)
+        place, text = stores.join(self.folder, "table.json"), json.dumps(head).encode()
+        stores.write_bytes(place, text, access=access)
+        return replace(self, _key=key[:16], _access=access)
 
     def end(self) -> None:
         """Remove half-written files of lost workers, of this run and of earlier ones."""
@@ -209,7 +212,8 @@ class TableSink:
 
         buffer = io.BytesIO()
         pyarrow.parquet.write_table(_table(result, block), buffer)
-        stores.write_bytes(self._file(self._key, block.index), buffer.getvalue())
+        place = self._file(self._key, block.index)
+        stores.write_bytes(place, buffer.getvalue(), access=self._access)
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the table of each block, in the order of the grid.
