@@ -292,7 +292,7 @@ def test_a_document_nested_without_end(image):
     path, _, version = image
     for depth in (100, 100_000):
         (path / group_file(version)).write_text('{"a": ' + "[" * depth + "]" * depth + "}")
-        with pytest.raises(FormatError, match="nested deeper"):
+        with pytest.raises(FormatError, match=r"nested (deeper|without end)"):
             open_volume(str(path))
 
 

@@ -1,5 +1,6 @@
 """The same volumes over S3 and HTTP, with latency and faults; anonymous, and without listing."""
 
+import contextlib
 import http.server
 import os
 import threading
@@ -55,6 +56,7 @@ class RangeHandler(http.server.SimpleHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     asked: ClassVar[list] = []
+    missing = 404
 
     def log_message(self, *_):
         pass
@@ -63,7 +65,7 @@ class RangeHandler(http.server.SimpleHTTPRequestHandler):
         self.asked.append((self.path, self.headers.get("Range")))
         path = self.translate_path(self.path)
         if not os.path.isfile(path):
-            return self.send_error(404)
+            return self.send_error(self.missing)
         with open(path, "rb") as file:
             data = file.read()
         start, stop, status = 0, len(data), 200
@@ -74,6 +76,8 @@ class RangeHandler(http.server.SimpleHTTPRequestHandler):
             status = 206
         self.send_response(status)
         self.send_header("Accept-Ranges", "bytes")
+        self.send_header("ETag", f'"{os.path.getmtime(path)}"')
+        self.send_header("Last-Modified", self.date_time_string(os.path.getmtime(path)))
         self.send_header("Content-Length", str(stop - start))
         if status == 206:
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
@@ -92,17 +96,23 @@ class RangeServer(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
 
-@pytest.fixture(scope="module")
-def web(bucket):
-    """Address of a plain HTTP server with the same files."""
-    handler = partial(RangeHandler, directory=str(bucket))
-    server = RangeServer(("127.0.0.1", 0), handler)
+@contextlib.contextmanager
+def serving(handler, folder):
+    """Serve a folder; give the address."""
+    server = RangeServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture(scope="module")
+def web(bucket):
+    """Address of a plain HTTP server with the same files."""
+    with serving(RangeHandler, bucket) as address:
+        yield address
 
 
 @pytest.mark.parametrize("name", VERSIONS)
@@ -184,6 +194,22 @@ def test_nothing_at_a_remote_address(s3, web):
         open_volume(f"{web}/data/nothing.zarr")
     with pytest.raises(NotFoundError):
         stores.read_bytes("s3://data/nothing", access=stores.Access.of(endpoint=s3))
+
+
+class TightLippedHandler(RangeHandler):
+    """S3 as it answers who may read but not list: what is missing is denied."""
+
+    missing = 403
+
+
+@pytest.mark.parametrize("name", VERSIONS)
+def test_a_bucket_that_may_be_read_and_not_listed(name, bucket):
+    with serving(TightLippedHandler, bucket) as endpoint:
+        pyramid = open_volume(f"s3://data/{name}/brain.ome.zarr", endpoint=endpoint)
+        local = open_volume(str(bucket / "data" / name / "brain.ome.zarr"))
+        np.testing.assert_array_equal(pyramid[0].read(), local[0].read())
+        with pytest.raises(AccessDeniedError, match="--signed"):
+            open_volume(f"s3://data/{name}", endpoint=endpoint)
 
 
 def test_nobody_listens():

@@ -408,6 +408,7 @@ def test_one_context_a_process():
         (obstore.exceptions.NotFoundError("x"), NotFoundError),
         (obstore.exceptions.PermissionDeniedError("x"), AccessDeniedError),
         (obstore.exceptions.GenericError("x\n\nDebug source:\nlong"), TransferError),
+        (obstore.exceptions.GenericError("code: 403 Forbidden: <!DOC"), AccessDeniedError),
     ],
 )
 def test_every_error_names_place_and_way_out(error, kind):

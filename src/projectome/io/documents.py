@@ -29,23 +29,21 @@ def parse_json(data: bytes, *, url: str) -> dict[str, Any]:
         If it is empty, no JSON, no object, or nested too deeply.
     """
     try:
-        if not data.strip():
-            raise ValueError("it is empty")
-        document = json.loads(data)
-        if not isinstance(document, dict):
-            raise ValueError(f"it holds a {type(document).__name__}, not an object")
-        if _depth(document) > DEPTH_LIMIT:
-            raise RecursionError
+        document = json.loads(data) if data.strip() else None
+        problem = "it is empty" if not data.strip() else ""
     except RecursionError:
-        raise FormatError(
-            f"{url} is nested deeper than {DEPTH_LIMIT} levels, which no metadata needs. Check "
-            "where the file comes from."
-        ) from None
+        document, problem = None, "it is nested without end"
     except ValueError as error:
-        raise FormatError(
-            f"{url} is not a JSON document: {error}. Restore it from its source or write it again."
-        ) from None
-    return document
+        document, problem = None, str(error)
+    if isinstance(document, dict) and _depth(document) <= DEPTH_LIMIT:
+        return document
+    if isinstance(document, dict):
+        problem = f"it is nested deeper than {DEPTH_LIMIT} levels"
+    raise FormatError(
+        f"{url} is not a JSON document of metadata: "
+        f"{problem or f'it holds a {type(document).__name__}, not an object'}. Restore it from its "
+        "source or write it again."
+    )
 
 
 def _depth(value: object) -> int:

@@ -87,7 +87,8 @@ def _kind(error: Exception) -> type[StoreError]:
     if isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
         return AccessDeniedError
     if isinstance(error, exceptions.GenericError):
-        return TransferError
+        denied = re.search(r"\b(401 Unauthorized|403 Forbidden)\b", str(error))
+        return AccessDeniedError if denied else TransferError
     text = str(error)
     if "No space left" in text or "quota exceeded" in text.lower():
         return StorageFullError
@@ -104,5 +105,5 @@ def summary(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = re.sub(r"\s*\[(tensorstore_spec|source locations)=.*", "", str(error), flags=re.DOTALL)
-    first = text.strip().split("\n\n")[0].split("\nDebug source")[0].replace("\n", " ")
+    first = re.split(r"\n|: <", text.strip(), maxsplit=1)[0]
     return (first[:400] or type(error).__name__).rstrip(".")

@@ -106,11 +106,6 @@ def open_volume(
     if image is not None:
         address, options = address[: image.start()], replace(options, series=int(image[1]))
     place = Place.look(str(stores.parse(address)), options.access)
-    if place.names is not None and UNFINISHED in place.names:
-        raise FormatError(
-            f"{place.url} is not finished: whatever writes it was stopped. Run the command that "
-            "writes it again; it goes on where it stopped."
-        )
     for reader in readers:
         if reader.sniff(place):
             pyramid = reader.open(place, options)
@@ -138,10 +133,17 @@ def _refused(place: Place, readers: tuple[Reader, ...]) -> FormatError | NotFoun
             f"{place.url} is {what}, not a volume that can be read. Known: {known}. Convert it to "
             "OME-Zarr or TIFF, or check the address."
         )
+    if place.names is None and stores.parse(place.url).scheme not in ("http", "https"):
+        stores.list_folder(place.url, access=place.access)  # says why not
     if place.names is None:
         return NotFoundError(
             f"Found no volume at {place.url}, which cannot be listed. Known: {known}. Give the "
             "full address of the volume; a private store needs --signed."
+        )
+    if UNFINISHED in place.names:
+        return FormatError(
+            f"{place.url} is not finished: whatever writes it was stopped. Run the command that "
+            "writes it again; it goes on where it stopped."
         )
     inside = ", ".join(place.names[:12]) + (" ..." if len(place.names) > 12 else "")
     return FormatError(

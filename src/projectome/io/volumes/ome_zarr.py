@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from projectome.core.affine import VOXELS, Affine
 from projectome.core.space import Space
 from projectome.core.volume import Kind, Pyramid, Volume
-from projectome.errors import FormatError, MetadataError, NotFoundError, ParameterError, Problem
+from projectome.errors import (
+    AccessDeniedError,
+    FormatError,
+    MetadataError,
+    NotFoundError,
+    ParameterError,
+    Problem,
+)
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.documents import parse_json
@@ -69,11 +76,15 @@ def read_group(url: str, *, access: Access) -> Group | ArrayDocument:
     FormatError
         If the metadata is broken.
     """
+    denied: list[AccessDeniedError] = []
 
     def fetch(name: str) -> bytes | None:
         try:
             return stores.read_bytes(stores.join(url, name), access=access)
         except NotFoundError:
+            return None
+        except AccessDeniedError as error:  # S3 denies what it may not say is missing
+            denied.append(error)
             return None
 
     with ThreadPoolExecutor(len(MANIFESTS)) as pool:
@@ -87,6 +98,8 @@ def read_group(url: str, *, access: Access) -> Group | ArrayDocument:
             return ArrayDocument(url, version, content, raw)
         attributes = content.get("attributes") or {}
         return Group(url, 3, attributes if isinstance(attributes, dict) else {}, raw)
+    if denied and found[".zattrs"] is None and found[".zgroup"] is None:
+        raise denied[0]
     attributes, raw = {}, found[".zattrs"] or b""
     if found[".zattrs"] is not None:
         attributes = parse_json(raw, url=stores.join(url, ".zattrs"))

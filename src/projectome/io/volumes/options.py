@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -106,9 +107,9 @@ class OpenOptions:
         return {name: value for name, value in stated.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
-    """What lies at an address, as far as one look tells.
+    """What lies at an address, looked at no more than needed.
 
     Attributes
     ----------
@@ -117,15 +118,12 @@ class Place:
     access
         How to ask the store.
     head
-        First bytes of a file; None for a folder.
-    names
-        Names one level down; None where the store does not list.
+        First bytes of a file; None for what is, or may be, a folder.
     """
 
     url: str
     access: Access
     head: bytes | None = None
-    names: tuple[str, ...] | None = None
 
     @classmethod
     def look(cls, url: str, access: Access) -> Place:
@@ -134,44 +132,41 @@ class Place:
         Raises
         ------
         NotFoundError
-            If there is nothing, as far as the store says.
+            If nothing is there on the local disk; elsewhere a folder shows only by what is in it.
         """
-        address = stores.parse(url)
-        if address.member is None and address.scheme in ("http", "https"):
-            return cls(url, access, _http_head(url, access))
         local = stores.local_path(url)
-        is_folder = address.member == "" or (local is not None and local.is_dir())
-        if not is_folder:
-            try:
-                return cls(url, access, stores.read_part(url, 0, HEAD, access=access)[0])
-            except NotFoundError:
-                if local is not None:
-                    raise
-        try:
-            found = stores.list_folder(url, access=access)
-        except AccessDeniedError:  # reading may be allowed where listing is not
+        if stores.parse(url).member == "" or (local is not None and local.is_dir()):
             return cls(url, access)
-        return cls(url, access, None, tuple(entry.name for entry in found))
+        try:
+            head = stores.read_part(url, 0, HEAD, access=access)[0]
+        except (NotFoundError, AccessDeniedError):  # S3 denies what it may not say is missing
+            if local is not None:
+                raise
+            return cls(url, access)
+        # A web server may answer for a folder with a page that lists it.
+        is_page = url.startswith("http") and head.lstrip().startswith(b"<")
+        return cls(url, access, None if is_page else head)
+
+    @cached_property
+    def names(self) -> tuple[str, ...] | None:
+        """Names one level down; None for a file, and where the store does not list."""
+        address = stores.parse(self.url)
+        if self.head is not None or (address.scheme.startswith("http") and address.member is None):
+            return None
+        try:
+            found = stores.list_folder(self.url, access=self.access)
+        except (NotFoundError, AccessDeniedError):
+            return None
+        return tuple(entry.name for entry in found)
 
     def has(self, name: str) -> bool:
         """Say whether there is a document of that name one level down."""
         if self.head is not None:
             return False
-        if self.names is not None:
-            return name in self.names
         try:
             return stores.exists(stores.join(self.url, name), access=self.access)
-        except AccessDeniedError:  # how S3 answers for a missing key that may not be listed
+        except AccessDeniedError:
             return False
-
-
-def _http_head(url: str, access: Access) -> bytes | None:
-    """Return the first bytes of a file; None for what may be a folder (or its listing as HTML)."""
-    try:
-        head = stores.read_part(url, 0, HEAD, access=access)[0]
-    except (NotFoundError, AccessDeniedError):
-        return None
-    return None if head.lstrip().startswith(b"<") else head
 
 
 @runtime_checkable

@@ -104,15 +104,17 @@ def check_companions(xml: str, *, url: str) -> None:
 
 def _ome(xml: str, index: int, url: str) -> TiffFacts:
     problems: list[Problem] = []
-    try:
-        if len(xml) > XML_LIMIT:
-            raise ElementTree.ParseError("it is too long")
-        root = ElementTree.fromstring(xml)
-    except ElementTree.ParseError as error:
+    root, problem = None, f"it is longer than {XML_LIMIT} characters"
+    if len(xml) <= XML_LIMIT:
+        try:
+            root = ElementTree.fromstring(xml)
+        except ElementTree.ParseError as error:
+            problem = str(error)
+    if root is None:
         raise FormatError(
-            f"The OME-XML of {url} cannot be read: {error}. Save the file again, or remove its "
+            f"The OME-XML of {url} cannot be read: {problem}. Save the file again, or remove its "
             "image description and give --voxel-size Z,Y,X."
-        ) from None
+        )
     space = root.tag.partition("}")[0] + "}" if root.tag.startswith("{") else ""
     images = root.findall(f"{space}Image")
     image = images[min(index, len(images) - 1)] if images else ElementTree.Element("Image")
