@@ -97,6 +97,16 @@ def test_tables_of_another_run_are_not_mixed_in(folder):
         sink.read()  # what the first run wrote is gone
 
 
+def test_nothing_else_in_the_folder_is_touched(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / ".ledger").mkdir()
+    (tmp_path / "notes.txt").write_text("important")
+    fill(TableSink(str(tmp_path)))
+    fill(TableSink(str(tmp_path)), OTHER)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".ledger", OTHER[:16], "mine", "notes.txt", "table.json"]
+
+
 def test_holding(folder):
     sink = TableSink(folder)
     assert not sink.holds(KEY)

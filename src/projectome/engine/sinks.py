@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+KEY_NAME = "[0-9a-f]{16}"
+"""Folders of rows are named so; nothing else in a folder of tables is touched."""
 FINEST = "0"
 """Folder of an OME-Zarr volume that holds its finest level."""
 
@@ -166,7 +169,7 @@ class TableSink:
         head = {"key": key[:16], "shape": list(grid.shape)}
         with contextlib.suppress(NotFoundError):
             for entry in stores.list_folder(self.folder, access=access):
-                if entry.is_folder and entry.name != head["key"]:
+                if re.fullmatch(KEY_NAME, entry.name) and entry.name != head["key"]:
                     stores.remove(stores.join(self.folder, entry.name), access=access)
         place, text = stores.join(self.folder, "table.json"), json.dumps(head).encode()
         stores.write_bytes(place, text, access=access)
