@@ -505,7 +505,10 @@ def test_what_projectome_writes_beside_the_format_is_read(image, edit_json):
     assert open_volume(str(path), expansion=2.0).space.expansion == 2.0
 
 
-def test_an_unfinished_output_is_no_volume(tmp_path):
-    (tmp_path / ".unfinished.json").write_text("{}")
-    with pytest.raises(FormatError, match=r"not finished.*again"):
-        open_volume(str(tmp_path))
+def test_an_unfinished_output_is_no_volume(tmp_path, image):
+    """Whether its metadata stands already or not."""
+    for path in (tmp_path / "new", image[0]):
+        path.mkdir(exist_ok=True)
+        (path / ".unfinished.json").write_text("{}")
+        with pytest.raises(FormatError, match=r"not finished.*again"):
+            open_volume(str(path))

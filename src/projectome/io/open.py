@@ -11,13 +11,11 @@ from projectome.errors import FormatError, NotFoundError, ParameterError
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.volumes.ome_zarr import OmeZarrReader
-from projectome.io.volumes.options import OpenOptions, Place, Reader
+from projectome.io.volumes.options import UNFINISHED, OpenOptions, Place, Reader, unfinished
 from projectome.io.volumes.tiff import TiffReader
 
 READERS: tuple[Reader, ...] = (OmeZarrReader(), TiffReader())
 """Asked in this order."""
-UNFINISHED = ".unfinished.json"
-"""Lies in a volume that is still being written."""
 KNOWN_HEADS = {
     b"\xff\xd8\xff": "a JPEG image",
     b"\x89PNG": "a PNG image",
@@ -141,10 +139,7 @@ def _refused(place: Place, readers: tuple[Reader, ...]) -> FormatError | NotFoun
             "full address of the volume; a private store needs --signed."
         )
     if UNFINISHED in place.names:
-        return FormatError(
-            f"{place.url} is not finished: whatever writes it was stopped. Run the command that "
-            "writes it again; it goes on where it stopped."
-        )
+        return unfinished(place.url)
     inside = ", ".join(place.names[:12]) + (" ..." if len(place.names) > 12 else "")
     return FormatError(
         f"{place.url} is a folder without a volume of its own. Known: {known}. It holds: "

@@ -26,12 +26,14 @@ from projectome.io.access import Access
 from projectome.io.documents import parse_json
 from projectome.io.volumes.ngff import Multiscale, ome_attributes, parse_multiscale
 from projectome.io.volumes.options import (
+    UNFINISHED,
     OpenOptions,
     Place,
     chosen_channels,
     name_of,
     own_space,
     pick_time,
+    unfinished,
 )
 from projectome.io.volumes.zarr_array import (
     ArrayDocument,
@@ -87,8 +89,11 @@ def read_group(url: str, *, access: Access) -> Group | ArrayDocument:
             denied.append(error)
             return None
 
-    with ThreadPoolExecutor(len(MANIFESTS)) as pool:
-        found = dict(zip(MANIFESTS, pool.map(fetch, MANIFESTS), strict=True))
+    names = (*MANIFESTS, UNFINISHED)
+    with ThreadPoolExecutor(len(names)) as pool:
+        found = dict(zip(names, pool.map(fetch, names), strict=True))
+    if found[UNFINISHED] is not None:
+        raise unfinished(url)
     for name, version in (("zarr.json", 3), (".zarray", 2)):
         raw = found[name]
         if raw is None:

@@ -17,6 +17,8 @@ from projectome.io.access import Access
 from projectome.io.volumes.ngff import LARGEST_VOXEL, SMALLEST_VOXEL
 
 HEAD = 16
+UNFINISHED = ".unfinished.json"
+"""Lies in a volume that is still being written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,14 @@ def pick_time(size: int, name: str, options: OpenOptions, *, url: str) -> int:
             f"{size - 1}."
         )
     return options.time
+
+
+def unfinished(url: str) -> FormatError:
+    """Return the error for a volume that is still being written."""
+    return FormatError(
+        f"{url} is not finished: whatever writes it was stopped. Run the command that writes it "
+        "again; it goes on where it stopped."
+    )
 
 
 def name_of(url: str) -> str:
