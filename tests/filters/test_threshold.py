@@ -60,13 +60,28 @@ def test_zeros_do_not_count(noise):
 def test_thresholds_are_multiples_of_the_level(noise):
     response = tubeness(noise, 1.3)
     level = noise_level(response)
-    assert suggest_thresholds(response) == (6 * level, 18 * level)
-    assert suggest_thresholds(response, low=4, high=4) == (4 * level, 4 * level)
+    assert suggest_thresholds(response) == pytest.approx((6 * level, 18 * level), rel=0.02)
+    low, high = suggest_thresholds(response, low=4, high=4)
+    assert low == high == pytest.approx(4 * level, rel=0.02)
+    few = response[:2, :30, :30]
+    assert suggest_thresholds(few, low=1, high=1)[0] == noise_level(few)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
+def test_dark_surroundings_hardly_weigh(noise, share):
+    """A share of the planes lies beside the brain, where the noise is a twentieth."""
+    image = noise.copy()
+    image[: int(share * SIDE)] /= 20
+    response = tubeness(image, 1.3)
+    tissue = noise_level(response[int(share * SIDE) + 5 :])
+    assert suggest_thresholds(response)[0] == pytest.approx(6 * tissue, rel=0.03)
 
 
 def test_wrong_calls_say_what_to_do():
     with pytest.raises(DataError, match="Check the channel"):
         noise_level(np.zeros(100))
+    with pytest.raises(DataError, match="Check the channel"):
+        suggest_thresholds(np.zeros(10000))
     with pytest.raises(ParameterError, match="0 < low <= high, not low=3 and high=2"):
         suggest_thresholds([1.0], low=3, high=2)
 
