@@ -1,5 +1,6 @@
 """OME-Zarr groups: layouts met in the wild, and broken ones, each refused with a way out."""
 
+import gzip
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import zarr
+from numcodecs import GZip
 
 from projectome.core.box import Box
 from projectome.errors import FormatError, MetadataError, NotFoundError, ParameterError, StoreError
@@ -270,6 +272,16 @@ def test_a_broken_chunk_names_file_and_voxels(damage, kind, tmp_path, make):
         volume.read(Box((start,) * 3, (start + 8,) * 3))
     assert f"{start}:{start + 8}" in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_a_chunk_that_unpacks_to_more_than_it_may(tmp_path):
+    """10 MB of zeros in 10 kB, where the metadata say 512 bytes: unpacking stops there."""
+    zarr.create_array(
+        str(tmp_path / "a"), data=np.ones((8, 8, 8), "uint8"), zarr_format=2, compressors=GZip()
+    )
+    (tmp_path / "a" / "0.0.0").write_bytes(gzip.compress(b"\0" * 10**7))
+    with pytest.raises(FormatError, match=r"broken.*0\.0\.0.*byte 512.*Restore"):
+        open_volume(str(tmp_path / "a"), voxel_size=(1, 1, 1))[0].read()
 
 
 # Broken metadata
