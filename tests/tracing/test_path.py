@@ -122,8 +122,8 @@ def test_costs_may_differ_a_million_times(contrast):
 def test_a_search_may_outgrow_its_first_queue(monkeypatch):
     costs = np.random.default_rng(0).choice([1, 1000], (40, 40, 40), p=[0.01, 0.99])
     paths = []
-    for chunks in (28, 4096):
-        monkeypatch.setattr("projectome.tracing.search.CHUNKS", chunks)
+    for entries in (28, 2**16):
+        monkeypatch.setattr("projectome.tracing.search.ENTRIES", entries)
         paths.append(minimal_path(costs, (0, 0, 0), (39, 39, 39), voxel_size=(1, 1, 1)))
     np.testing.assert_array_equal(paths[0].voxels, paths[1].voxels)
     assert paths[0].settled == paths[1].settled > 10_000

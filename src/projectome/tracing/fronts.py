@@ -26,9 +26,9 @@ ORIGIN = np.finfo(np.float64).tiny
 UNREAD, OUTSIDE = -1, -2
 """In place of the slot of a neighbouring tile."""
 
-BUCKET, SETTLED, FREE, TOP, WANTED = range(5)
-"""Places in `Front.state`: current bucket, voxels settled (with repeats), first unused chunk of
-the free list, first chunk never used, and the tile wanted as ``slot * 27 + direction``."""
+BUCKET, SETTLED, FREE, ROOM, WANTED = range(5)
+"""Places in `Front.state`: current bucket, voxels settled (with repeats), first free entry of the
+queue, free entries, and the tile wanted as ``slot * 27 + direction``."""
 
 GO_ON, DONE, TURN, READ, GROW = range(5)
 """Why `advance` returns: the path is found, the other front is due, a tile or room is needed."""
@@ -36,9 +36,6 @@ GO_ON, DONE, TURN, READ, GROW = range(5)
 LEAD = 2000
 """Voxels that a front may have settled more than the other: equal numbers explore the least where
 one end lies in the dark, since its front then goes far in cost within few voxels."""
-
-CHUNK = 32
-"""Words of a chunk of a bucket: the next chunk, the entries used, and 30 entries."""
 
 
 class Tiles(NamedTuple):
@@ -59,13 +56,14 @@ class Tiles(NamedTuple):
 class Front(NamedTuple):
     """One of the two searches.
 
-    `label` (S * V,) float64; `head` first chunk of each bucket, 0 if empty, their number a power
-    of two; `chunks` the words of all chunks; `state` see above; `ends` (2, 3) own and other end.
+    `label` (S * V,) float64; `head` first entry of each bucket, 0 if empty, their number a power of
+    two; `entries` (E, 2) uint32 address and next entry of the same bucket, or next free entry;
+    `state` see above; `ends` (2, 3) own and other end.
     """
 
     label: NDArray[np.float64]
     head: NDArray[np.int64]
-    chunks: NDArray[np.uint32]
+    entries: NDArray[np.uint32]
     state: NDArray[np.int64]
     ends: NDArray[np.float64]
 
@@ -98,48 +96,6 @@ def potential(
     a, b, c = (z - ends[0, 0]) * size[0], (y - ends[0, 1]) * size[1], (x - ends[0, 2]) * size[2]
     d, e, f = (z - ends[1, 0]) * size[0], (y - ends[1, 1]) * size[1], (x - ends[1, 2]) * size[2]
     return np.sqrt(d * d + e * e + f * f) - np.sqrt(a * a + b * b + c * c)
-
-
-@numba.njit(cache=True, nogil=True)
-def push(
-    head: NDArray[np.int64],
-    chunks: NDArray[np.uint32],
-    state: NDArray[np.int64],
-    bucket: int,
-    address: int,
-) -> None:
-    """Put a voxel into a bucket; the caller has made sure of a free chunk."""
-    place = bucket & (head.size - 1)
-    chunk = head[place]
-    if chunk == 0 or chunks[chunk * CHUNK + 1] == CHUNK - 2:
-        fresh = state[FREE]
-        if fresh > 0:
-            state[FREE] = np.int64(chunks[fresh * CHUNK])
-        else:
-            fresh = state[TOP]
-            state[TOP] = fresh + 1
-        chunks[fresh * CHUNK] = np.uint32(chunk)
-        chunks[fresh * CHUNK + 1] = np.uint32(0)
-        head[place] = fresh
-        chunk = fresh
-    used = np.int64(chunks[chunk * CHUNK + 1])
-    chunks[chunk * CHUNK + 2 + used] = np.uint32(address)
-    chunks[chunk * CHUNK + 1] = np.uint32(used + 1)
-
-
-@numba.njit(cache=True, nogil=True)
-def drop(
-    head: NDArray[np.int64], chunks: NDArray[np.uint32], state: NDArray[np.int64], bucket: int
-) -> None:
-    """Take the last entry out of a bucket that is not empty."""
-    place = bucket & (head.size - 1)
-    chunk = head[place]
-    used = np.int64(chunks[chunk * CHUNK + 1]) - 1
-    chunks[chunk * CHUNK + 1] = np.uint32(used)
-    if used == 0:
-        head[place] = np.int64(chunks[chunk * CHUNK])
-        chunks[chunk * CHUNK] = np.uint32(state[FREE])
-        state[FREE] = chunk
 
 
 @numba.njit(cache=True, nogil=True)
@@ -205,52 +161,55 @@ def advance(
 ) -> int:
     """Settle voxels of one front, bucket by bucket, until it is `LEAD` ahead of the other.
 
-    Returns `DONE`, `TURN`, `READ` (state[WANTED] names the tile) or `GROW` (more chunks needed);
+    Returns `DONE`, `TURN`, `READ` (state[WANTED] names the tile) or `GROW` (its queue is full);
     after the last two the same call continues as if nothing had happened. `best` holds the least
     cost of a whole path found so far and the address where its halves meet.
     """
     cost, beside, origin, extent, layout = tiles
-    label, head, chunks, state, ends = front
+    label, head, entries, state, ends = front
     steps, half, size, slope, offset, scale = rule
     other, ahead = facing.label, facing.state
     whole, plane, row = layout[1].sum(), layout[1, 1] + layout[1, 2], layout[1, 2]
+    jump = (steps[:, 0] << plane) + (steps[:, 1] << row) + steps[:, 2]
     while True:
         bucket = state[BUCKET]
-        chunk = head[bucket & (head.size - 1)]
-        if chunk == 0:
+        entry = head[bucket & (head.size - 1)]
+        if entry == 0:
             reason = next_bucket(state, ahead, (best[0] - 2 * offset) * scale)
             if reason == GO_ON:
                 continue
             return reason
-        if (state[TOP] + 27) * CHUNK > chunks.size:
+        if state[ROOM] < 26:
             return GROW
-        at = np.int64(chunks[chunk * CHUNK + 1 + chunks[chunk * CHUNK + 1]])
-        if label[at] < 0:
-            drop(head, chunks, state, bucket)
-            continue
+        at = np.int64(entries[entry, 0])
         slot = at >> whole
         z = (at >> plane) & ((1 << (whole - plane)) - 1)
         y = (at >> row) & ((1 << (plane - row)) - 1)
         x = at & ((1 << row) - 1)
         depth, height, width = extent[slot, 0], extent[slot, 1], extent[slot, 2]
         inside = 0 < z < depth - 1 and 0 < y < height - 1 and 0 < x < width - 1
-        if not inside:
+        reached, own = label[at], np.float64(cost[at])
+        if reached > 0 and not inside:
             direction = unread_beside(beside, extent, slot, z, y, x)
             if direction >= 0:
                 state[WANTED] = slot * 27 + direction
                 return READ
-        drop(head, chunks, state, bucket)
-        state[SETTLED] += 1
-        reached, own = label[at], np.float64(cost[at])
+        head[bucket & (head.size - 1)] = entries[entry, 1]
+        entries[entry, 1], state[FREE] = state[FREE], entry
+        state[ROOM] += 1
+        if reached < 0:
+            continue
         label[at] = -reached
+        state[SETTLED] += 1
         if other[at] < 0:
             continue
         for k in range(26):
-            dz, dy, dx = steps[k, 0], steps[k, 1], steps[k, 2]
             if inside:
-                to = at + (dz << plane) + (dy << row) + dx
+                to = at + jump[k]
             else:
-                to = locate(beside, extent, layout, slot, z + dz, y + dy, x + dx)
+                to = locate(
+                    beside, extent, layout, slot, z + steps[k, 0], y + steps[k, 1], x + steps[k, 2]
+                )
                 if to < 0:
                     continue
             offer = reached + (own + np.float64(cost[to])) * half[k]
@@ -260,13 +219,12 @@ def advance(
             if other[to] != 0 and offer + abs(other[to]) < best[0]:
                 best[0] = offer + abs(other[to])
                 best[1] = np.float64(to)
-            z1, y1, x1 = (
-                origin[slot, 0] + z + dz,
-                origin[slot, 1] + y + dy,
-                origin[slot, 2] + x + dx,
-            )
-            key = offer - offset + slope * potential(ends, size, z1, y1, x1)
-            push(head, chunks, state, max(bucket, np.int64(key * scale)), to)
+            z1, y1 = origin[slot, 0] + z + steps[k, 0], origin[slot, 1] + y + steps[k, 1]
+            p = slope * potential(ends, size, z1, y1, origin[slot, 2] + x + steps[k, 2])
+            place = max(bucket, np.int64((offer - offset + p) * scale)) & (head.size - 1)
+            entry, state[FREE] = state[FREE], entries[state[FREE], 1]
+            entries[entry, 0], entries[entry, 1], head[place] = to, head[place], entry
+            state[ROOM] -= 1
 
 
 @numba.njit(cache=True, nogil=True)

@@ -21,8 +21,8 @@ BYTES_PER_VOXEL = 20
 TILE = 32
 """Edge of a tile where the source does not ask for another [voxels]."""
 
-CHUNKS = 2**12
-"""Chunks that the queue of a front starts with; it doubles when they are used up."""
+ENTRIES = 2**16
+"""Entries that the queue of a front starts with; it doubles when they are used up."""
 
 DIRECTIONS = np.indices((3, 3, 3)).reshape(3, 27).T - 1
 
@@ -185,8 +185,7 @@ def search(tiles: CostTiles, start: Triple, end: Triple, size: NDArray[np.float6
     for turn, voxel in enumerate((first, last)):
         address = tiles.address(voxel, turn)
         pair[turn].label[address] = fronts.ORIGIN
-        front = pair[turn]
-        fronts.push(front.head, front.chunks, front.state, 0, address)
+        pair[turn].head[0], pair[turn].entries[1, 0] = 1, address
     best, turn = np.asarray([np.inf, 0.0]), 0
     while True:
         reason = fronts.advance(tiles.tiles, pair[turn], pair[1 - turn], rule, best)
@@ -195,8 +194,7 @@ def search(tiles: CostTiles, start: Triple, end: Triple, size: NDArray[np.float6
         if reason == fronts.READ:
             tiles.read_wanted(int(pair[turn].state[fronts.WANTED]), turn)
         elif reason == fronts.GROW:
-            chunks = np.concatenate([pair[turn].chunks, np.empty_like(pair[turn].chunks)])
-            pair[turn] = pair[turn]._replace(chunks=chunks)
+            pair[turn] = grow(pair[turn])
         else:
             turn = 1 - turn
     halves = [fronts.retrace(tiles.tiles, front, rule, int(best[1])) for front in pair]
@@ -228,15 +226,33 @@ def make_rule(
 
 
 def make_front(tiles: CostTiles, rule: Rule, ends: tuple[Triple, Triple]) -> Front:
-    """Return a front that has not started."""
+    """Return a front that has not started: entry 1 of its queue is the only one taken."""
     longest = 4 * tiles.source.bounds[1] * float(rule.half.max())
     buckets = 1 << (int(longest * rule.scale) + 2).bit_length()
     state = np.zeros(5, np.int64)
-    state[fronts.TOP] = 1
+    state[fronts.FREE], state[fronts.ROOM] = 2, ENTRIES - 2
     return Front(
         np.zeros(tiles.capacity * tiles.volume),
         np.zeros(buckets, np.int64),
-        np.empty(CHUNKS * fronts.CHUNK, np.uint32),
+        free_entries(0, ENTRIES),
         state,
         np.asarray(ends, np.float64),
     )
+
+
+def free_entries(start: int, stop: int) -> NDArray[np.uint32]:
+    """Return entries of a queue, each of which leads to the next."""
+    entries = np.zeros((stop - start, 2), np.uint32)
+    entries[:, 1] = np.arange(start + 1, stop + 1)
+    if start == 0:
+        entries[1, 1] = 0
+    return entries
+
+
+def grow(front: Front) -> Front:
+    """Return a front whose queue has twice as many entries, the new ones free and used first."""
+    count = len(front.entries)
+    entries = np.concatenate([front.entries, free_entries(count, 2 * count)])
+    entries[-1, 1], front.state[fronts.FREE] = front.state[fronts.FREE], count
+    front.state[fronts.ROOM] += count
+    return front._replace(entries=entries)
