@@ -212,8 +212,12 @@ def within(volume: Volume, along: int, span_um: Span) -> Box:
     keep &= high is None or place < high
     if not keep.any():
         extent = f"{place[0]:g} to {place[-1]:g} um" if len(place) else "no planes"
+        ends = (
+            "the start" if low is None else f"{low:g}",
+            "the end" if high is None else f"{high:g}",
+        )
         raise ParameterError(
-            f"No plane of {volume.name} lies between {low} and {high} um along "
+            f"No plane of {volume.name} lies between {ends[0]} and {ends[1]} [um] along "
             f"{'zyx'[along]}: it has {extent}."
         )
     first, last = np.flatnonzero(keep)[[0, -1]].tolist()

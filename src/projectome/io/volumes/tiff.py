@@ -374,7 +374,8 @@ def _pyramid(
     if "c" in by_letter:
         axes = [by_letter["c"], *axes]
     array = TiffArray(pages, tuple(axes), base, (fixed[0], fixed[1], fixed[2], fixed[3], fixed[4]))
-    size = _voxel_size(facts, options, depth, problems, url)
+    shown = f"{facts.format}, {' x '.join(map(str, array.shape))} {array.dtype}"
+    size = _voxel_size(facts, options, depth, problems, f"{url} ({shown})")
     if isinstance(pages, TiffPages):
         _note_pages(pages, options, problems, url)
     space = own_space(_own(facts), Space(toward=facts.toward))
@@ -424,7 +425,7 @@ def _voxel_size(
     options: OpenOptions,
     depth: Dimension | None,
     problems: list[Problem],
-    url: str,
+    what: str,
 ) -> tuple[float, float, float]:
     if options.voxel_size is not None:
         return options.voxel_size
@@ -438,7 +439,7 @@ def _voxel_size(
             f"{axis} {value:g}" for axis, value in zip("zyx", (z, y, x), strict=True) if value
         )
         raise ParameterError(
-            f"{url} ({facts.format}) does not state its voxel size"
+            f"{what} does not state its voxel size"
             + (f" fully (only {known} um)" if known else "")
             + ". Give it: --voxel-size Z,Y,X in micrometres."
         )
