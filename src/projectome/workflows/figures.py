@@ -22,7 +22,7 @@ PIXELS = 1000
 """A projection needs no more pixels along its longest side than about twice this."""
 
 
-def picture_level(source: VolumeSource) -> Volume:
+def picture_level(source: VolumeSource) -> int:
     """Return the coarsest level, from that of `source` on, that still fills a picture."""
     levels = source.pyramid().levels
     fitting = [
@@ -30,7 +30,7 @@ def picture_level(source: VolumeSource) -> Volume:
         for number in range(source.level, len(levels))
         if number == source.level or max(levels[number].shape) >= PIXELS
     ]
-    return replace(source, level=fitting[-1]).open()
+    return fitting[-1]
 
 
 def views_of(volume: Volume) -> dict[AxisName, View]:
@@ -62,7 +62,7 @@ def write_figures(
     somata
         What was detected.
     """
-    volume = picture_level(source)
+    volume = replace(source, level=picture_level(source)).open()
     space = source.open().space
     views = views_of(volume)
     colours = neuron_colours(len(skeletons))
@@ -91,6 +91,8 @@ def write_figures(
             dim=0.35,
         )
         paths.append(save(figure, folder / "neurons.png"))
+    else:
+        (folder / "neurons.png").unlink(missing_ok=True)  # of other parameters
     lengths = neurons["length_tissue_um"].to_numpy() / 1000
     figure = length_figure(lengths, neurons["soma_id"].to_numpy() >= 0)
     paths.append(save(figure, folder / "lengths.png"))

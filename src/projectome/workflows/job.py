@@ -10,13 +10,14 @@ from pathlib import Path
 
 from numpy.typing import ArrayLike
 
-from projectome.core.box import BlockGrid
+from projectome.core.box import BlockGrid, Box, triple
 from projectome.engine.events import OnEvent, StageFinished, StageStarted
 from projectome.engine.executors import Executor, Processes
 from projectome.engine.grid import plan_grid
+from projectome.engine.ledger import read_description
 from projectome.engine.run import run
 from projectome.engine.sinks import Sink
-from projectome.engine.step import BlockStep
+from projectome.engine.step import BlockStep, describe
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Job:
     on_event
         Called with each event.
     overwrite
-        Replace outputs that other parameters made.
+        Replace a study, or another output, that other parameters made.
     """
 
     executor: str | Executor = "processes"
@@ -71,25 +72,39 @@ class Job:
         ledger: Path,
     ) -> BlockGrid:
         """Cut a volume into blocks for a step; see `plan_grid`. A class stands for no halo."""
+        size = triple(chunks, name="chunks")
+        if isinstance(step, type):
+            halo, bytes_per_voxel = (0, 0, 0), float(step.bytes_per_voxel)
+        else:
+            # Of small blocks a voxel takes most.
+            halo = step.halo()
+            block = BlockGrid(Box.from_shape(shape), size, halo)[(0, 0, 0)]
+            bytes_per_voxel = step.memory(block) / block.read.size
         return plan_grid(
             shape,
-            chunks=chunks,
-            halo=0 if isinstance(step, type) else step.halo(),
-            bytes_per_voxel=step.bytes_per_voxel,
+            chunks=size,
+            halo=halo,
+            bytes_per_voxel=bytes_per_voxel,
             memory=self.memory,
             workers=self.workers,
             ledger=str(ledger / step.name),
         )
 
     def run(self, step: BlockStep, grid: BlockGrid, sink: Sink, ledger: Path) -> None:
-        """Run a step over a grid; finished blocks of an earlier run are kept."""
+        """Run a step over a grid.
+
+        Blocks that an earlier run of the same finished are kept, those of another are replaced:
+        whose outputs these are was settled before.
+        """
+        place = str(ledger / step.name)
         run(
             step,
             grid,
             sink=sink,
-            ledger=str(ledger / step.name),
+            ledger=place,
             executor=self.executor,
             workers=self.workers,
             memory=self.memory,
             on_event=self.on_event,
+            overwrite=read_description(place) not in (None, describe(step, grid)),
         )

@@ -106,7 +106,7 @@ def _page(
             yield f"<figcaption>{caption}</figcaption></figure>"
     yield from _tables(neurons, somata)
     yield "<h2>Parameters</h2>"
-    for section in ("volume", *(k for k in document if k not in ("volume", "format"))):
+    for section in ("volume", *(k for k in document if k not in ("volume", "format", "noise"))):
         if isinstance(document[section], Mapping):
             yield f"<h3>{html.escape(section)}</h3>{_listing(document[section])}"
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from projectome.core.box import BlockGrid, Triple
 from projectome.core.provenance import Record, digest, plain
 from projectome.engine.sinks import ArraySink, Sinks, TableSink
-from projectome.engine.step import BlockStep, parameters
-from projectome.errors import FormatError, NotFoundError, ParameterError
-from projectome.io.open import open_volume
+from projectome.engine.step import BlockStep, Input, parameters
+from projectome.errors import OutputExistsError, ParameterError
 from projectome.io.source import VolumeSource
 from projectome.io.tables import write_table
 from projectome.io.volumes.ngff_write import Version
-from projectome.io.volumes.write import VolumeWriter, create_volume
+from projectome.io.volumes.write import VolumeWriter, create_volume, provenance_of
 from projectome.segmentation.components import merge_fragments
 from projectome.segmentation.steps import LabelBlocks, MatchFaces, NeuriteProbability, Renumber
 from projectome.workflows.job import Job
@@ -47,6 +48,8 @@ class Labelling:
             raise ParameterError(
                 f"Probabilities have to keep 0 < low <= high <= 1, not {self.low}, {self.high}."
             )
+        if self.min_voxels < 1:
+            raise ParameterError(f"min_voxels is 1 or more, not {self.min_voxels}.")
 
 
 def storage(shape: Triple) -> tuple[Version, Triple]:
@@ -57,8 +60,32 @@ def storage(shape: Triple) -> tuple[Version, Triple]:
 
 def made_by(step: BlockStep) -> Record:
     """Return the record of what a step makes."""
-    inputs = dict(zip(map(str, range(9)), step.fingerprints(), strict=False))
+    inputs = {
+        item.name: value.fingerprint()
+        for item in dataclasses.fields(step)  # type: ignore[arg-type]
+        if isinstance(value := getattr(step, item.name), Input)
+    }
     return Record(f"{step.name}/{step.version}", parameters(step), inputs)
+
+
+def begin_volume(url: Path, *, anew: bool = False, **plan: Any) -> VolumeWriter:
+    """Begin a volume of a study, or go on with it; what other parameters made gives way.
+
+    Parameters
+    ----------
+    url
+        Where; in a folder of which it is settled that it may be written to.
+    anew
+        Begin from the start in any case.
+    **plan
+        See `projectome.io.volumes.write.create_volume`.
+    """
+    if not anew:
+        try:
+            return create_volume(str(url), **plan)
+        except OutputExistsError:
+            pass
+    return create_volume(str(url), overwrite=True, **plan)
 
 
 def labels_record(probability: Path, labelling: Labelling) -> Record:
@@ -70,7 +97,9 @@ def labels_record(probability: Path, labelling: Labelling) -> Record:
     )
 
 
-def write_probability(step: NeuriteProbability, out: Path, *, ledger: Path, job: Job) -> Record:
+def write_probability(
+    step: NeuriteProbability, out: Path, *, ledger: Path, job: Job, anew: bool = False
+) -> Record:
     """Write the neurite probability of a volume as OME-Zarr, and return what made it.
 
     Parameters
@@ -78,23 +107,27 @@ def write_probability(step: NeuriteProbability, out: Path, *, ledger: Path, job:
     step
         The image and the parameters.
     out
-        Where.
+        Where; what other parameters made there is replaced.
     ledger
         Folder of the marks of finished blocks.
     job
         Where and how to run.
+    anew
+        Do it again, even if it is done.
     """
+    record = made_by(step)
+    if not anew and is_finished(out, record.key):
+        return record
     volume = step.image.open()
     version, chunks = storage(volume.shape)
-    record = made_by(step)
-    writer = create_volume(
-        str(out),
+    writer = begin_volume(
+        out,
+        anew=anew,
         shape=volume.shape,
         dtype="uint8",
         affine=volume.affine,
         version=version,
         provenance=record.key,
-        overwrite=job.overwrite,
     )
     grid = job.grid(step, volume.shape, chunks=chunks, ledger=ledger)
     job.run(step, grid, ArraySink(writer), ledger)
@@ -103,7 +136,14 @@ def write_probability(step: NeuriteProbability, out: Path, *, ledger: Path, job:
 
 
 def write_labels(
-    probability: Path, labelling: Labelling, out: Path, *, work: Path, ledger: Path, job: Job
+    probability: Path,
+    labelling: Labelling,
+    out: Path,
+    *,
+    work: Path,
+    ledger: Path,
+    job: Job,
+    anew: bool = False,
 ) -> Record:
     """Write instance labels as OME-Zarr, and return what made them.
 
@@ -116,36 +156,35 @@ def write_labels(
     labelling
         Thresholds.
     out
-        Where.
+        Where; what other parameters made there is replaced.
     work
         Folder for what is needed on the way; removed at the end.
     ledger
         Folder of the marks of finished blocks.
     job
         Where and how to run.
+    anew
+        Do it again, even if it is done.
     """
+    record = labels_record(probability, labelling)
+    if not anew and is_finished(out, record.key):
+        return record
     source = VolumeSource(str(probability))
     volume = source.open()
     version, chunks = storage(volume.shape)
-    record = labels_record(probability, labelling)
-
-    def create(url: Path, levels: int | None) -> VolumeWriter:
-        return create_volume(
-            str(url),
-            shape=volume.shape,
-            dtype="uint32",
-            affine=volume.affine,
-            version=version,
-            kind="labels",
-            levels=levels,
-            provenance=record.key,
-            overwrite=job.overwrite,
-        )
-
+    common = {
+        "shape": volume.shape,
+        "dtype": "uint32",
+        "affine": volume.affine,
+        "version": version,
+        "kind": "labels",
+    }
     grid = job.grid(LabelBlocks, volume.shape, chunks=chunks, ledger=ledger)
     local, rows = work / "fragments.ome.zarr", TableSink(str(work / "fragments"))
-    if not is_finished(local, record.key):
-        writer = create(local, levels=1)
+    # Local numbers mean nothing but on the grid that they were made on.
+    key = digest([record.key, plain(grid)])
+    if anew or not is_finished(local, key):
+        writer = begin_volume(local, anew=anew, levels=1, provenance=key, **common)
         sinks = Sinks({"labels": ArraySink(writer), "fragments": rows})
         job.run(LabelBlocks(source, grid, labelling.low), grid, sinks, ledger)
         writer.finish()
@@ -163,7 +202,7 @@ def write_labels(
     table = work / "mapping.parquet"
     write_table(mapping, table)
     key = digest([record.key, mapping["label"].tolist()])
-    writer = create(out, levels=None)
+    writer = begin_volume(out, anew=anew, provenance=record.key, **common)
     job.run(Renumber(fragments, grid, str(table), key), grid, ArraySink(writer), ledger)
     writer.finish()
     shutil.rmtree(work, ignore_errors=True)
@@ -172,7 +211,4 @@ def write_labels(
 
 def is_finished(url: Path, key: str) -> bool:
     """Say whether a volume is there and was made by the record with that key."""
-    try:
-        return open_volume(str(url)).metadata.get("provenance") == key
-    except (NotFoundError, FormatError):
-        return False
+    return provenance_of(str(url)) == key

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +15,17 @@ from typing import Any
 import pandas as pd
 
 from projectome.core.provenance import Record, plain, software_version
+from projectome.engine.locks import locked
 from projectome.errors import FormatError, NotFoundError, OutputExistsError
-from projectome.io.stores import atomic_write
+from projectome.io.stores import Access, atomic_write, mapped
 
 FORMAT = 1
 """Version of the layout of a study folder."""
 STAGES = ("normalise", "detect", "segment", "trace", "report")
+ADDRESSES = {"input.url", "input.problems", "detect.seeds.url"}
+"""Entries of study.toml that say where the inputs lie: what is moved stays the same."""
+OURS = {"run.log", ".ledger", ".work"}
+"""Names that may lie in a folder before it is a study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,8 @@ class Study:
 
     def swc_files(self) -> list[Path]:
         """Return the SWC files of all neurons and fragments, in the order of their ids."""
-        return sorted(self.swc_folder.glob("*.swc"), key=lambda path: int(path.stem))
+        found = [path for path in self.swc_folder.glob("*.swc") if path.stem.isdecimal()]
+        return sorted(found, key=lambda path: int(path.stem))
 
     @property
     def audit(self) -> Path:
@@ -141,6 +149,42 @@ class Study:
             "cable_in_neurons_mm": round(float(length[owned].sum()), 3),
         }
 
+    def check_free(self, *, overwrite: bool) -> None:
+        """Refuse a folder that holds something else.
+
+        Parameters
+        ----------
+        overwrite
+            Write into a folder that is not empty and no study; files of other names stay.
+
+        Raises
+        ------
+        OutputExistsError
+            If there is a file of that name, or a folder of something else.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise OutputExistsError(f"{self.folder} is a file. Choose another folder.")
+        if overwrite or self.toml.exists() or not self.folder.exists():
+            return
+        names = sorted(p.name for p in self.folder.iterdir() if not p.match(".*.partial"))
+        if set(names) - OURS:
+            raise OutputExistsError(
+                f"{self.folder} is not empty and no study (it holds {', '.join(names[:4])}). "
+                "Choose another folder, or add --overwrite."
+            )
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Let nobody else work on the study.
+
+        Raises
+        ------
+        OutputBusyError
+            If somebody does.
+        """
+        with locked(str(self.ledger), Access.of()):
+            yield
+
     def begin(self, document: Mapping[str, Any], *, overwrite: bool) -> None:
         """Write study.toml, or find that the folder holds the same study.
 
@@ -149,47 +193,47 @@ class Study:
         document
             Everything that decides the result, as plain data.
         overwrite
-            Replace a study with other parameters. Blocks that did not change are kept.
+            Replace a study with other parameters. What did not change is kept.
 
         Raises
         ------
         OutputExistsError
             If the folder holds another study, or files that are no study.
         """
+        self.check_free(overwrite=overwrite)
         wanted = {"format": FORMAT, **as_plain(document)}
-        if self.toml.exists():
-            changed = ", ".join(sorted(differences(self.read(), wanted)))
-            if not changed:
-                return
-            if not overwrite:
+        if self.toml.exists() and not overwrite:
+            changed = ", ".join(sorted(differences(self.read(), wanted) - ADDRESSES))
+            if changed:
                 raise OutputExistsError(
                     f"{self.folder} holds a study with other inputs or parameters ({changed}). "
                     "Choose another folder, or add --overwrite to replace it."
                 )
-        elif self.folder.exists() and any(self.folder.iterdir()) and not overwrite:
-            names = sorted(p.name for p in self.folder.iterdir())
-            if set(names) - {"run.log", ".ledger", ".work"}:
-                raise OutputExistsError(
-                    f"{self.folder} is not empty and no study (it holds {', '.join(names[:4])}). "
-                    "Choose another folder, or add --overwrite."
-                )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(self.toml) as partial:
-            partial.write_text(to_toml(wanted), encoding="utf-8")
+        _write(self.toml, to_toml(wanted))
+
+    def holds(self, record: Record, *names: str) -> bool:
+        """Say whether files are there, and were made as a record says."""
+        known = self._entries()
+        return all(
+            known.get(name, {}).get("key") == record.key and (self.folder / name).exists()
+            for name in names
+        )
+
+    def _entries(self) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self.provenance.read_text(encoding="utf-8"))["files"])
+        except (FileNotFoundError, json.JSONDecodeError, KeyError):
+            return {}
 
     def record(self, files: Mapping[str, Record]) -> None:
-        """Write what made each file into provenance.json, beside what is already there.
+        """Write what made each file into provenance.json; files that are gone are left out.
 
         Parameters
         ----------
         files
             Records by the name of the file in the study.
         """
-        try:
-            known = json.loads(self.provenance.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
-            known = {}
-        entries = dict(known.get("files", {}))
+        entries = {k: v for k, v in self._entries().items() if (self.folder / k).exists()}
         for name, made in files.items():
             entry = {**as_plain(made), "key": made.key}
             if entries.get(name, {}).get("key") != made.key:
@@ -199,9 +243,28 @@ class Study:
             "software": f"projectome {software_version()}",
             "files": dict(sorted(entries.items())),
         }
-        with atomic_write(self.provenance) as partial:
-            text = json.dumps(document, indent=2, ensure_ascii=False)
-            partial.write_text(text + "\n", encoding="utf-8")
+        _write(self.provenance, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+    def tidy(self) -> None:
+        """Remove what only an unfinished study needs."""
+        doomed = self.folder / ".removed"
+        with mapped(str(self.folder), "tidy"):
+            shutil.rmtree(doomed, ignore_errors=True)
+            if self.work.exists():
+                # In one step, so that nobody ever takes half of it for the whole.
+                self.work.rename(doomed)
+                shutil.rmtree(doomed, ignore_errors=True)
+            for folder in (self.folder, self.swc_folder, self.figures):
+                for half in folder.glob(".*.partial"):
+                    half.unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a document in one step, unless it says so already."""
+    if path.exists() and path.read_bytes() == text.encode():
+        return
+    with atomic_write(path) as partial:
+        partial.write_bytes(text.encode())
 
 
 def as_plain(value: object) -> dict[str, Any]:

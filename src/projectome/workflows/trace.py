@@ -15,8 +15,10 @@ from projectome.core.box import BlockGrid
 from projectome.core.points import Points
 from projectome.core.provenance import Record, digest
 from projectome.engine.sinks import TableSink
+from projectome.errors import ParameterError
 from projectome.io.skeletons.swc import write_swc
 from projectome.io.source import VolumeSource
+from projectome.io.stores import mapped
 from projectome.io.tables import write_table
 from projectome.morphology.measure import measure, tissue
 from projectome.tracing.assign import Neuron, assign_somata
@@ -68,6 +70,17 @@ class Tracing:
     max_angle_deg: float = 35.0
     soma_margin_um: float | None = None
 
+    def __post_init__(self) -> None:
+        # Here and not where they are used: that is hours later.
+        for name, value in asdict(self).items():
+            least = "above 0" if name in ("max_gap_um", "max_angle_deg") else "0 or more"
+            if value is None or (np.isfinite(value) and value > 0):
+                continue
+            if value != 0 or least == "above 0":
+                raise ParameterError(f"{name} of tracing is {least}, not {value!r}.")
+        if self.max_angle_deg > 180:
+            raise ParameterError(f"max_angle_deg is 180 or less, not {self.max_angle_deg!r}.")
+
     def resolved(self, voxel_size: Sequence[float]) -> Tracing:
         """Return the parameters with nothing left out.
 
@@ -92,13 +105,19 @@ class Traced:
         Neurons with a soma first, then fragments; ids count from 1.
     audit
         Every join and cut with its evidence.
-    record
-        What made them.
     """
 
     neurons: list[Neuron]
     audit: pd.DataFrame
-    record: Record
+
+
+def trace_record(labels: Path, somata: Points, tracing: Tracing) -> Record:
+    """Return the record of the neurons that labels and somata give."""
+    source = VolumeSource(str(labels))
+    settings = asdict(tracing.resolved(source.open().voxel_size))
+    found = [somata.coordinates, somata["radius_um"], somata["id"]]
+    inputs = {"labels": source.fingerprint(), "somata": digest(found)}
+    return Record("trace/1", settings, inputs)
 
 
 def trace_labels(
@@ -153,12 +172,7 @@ def trace_labels(
     )
     joined = apply_joins(forest, joins)
     neurons, cuts = assign_somata(joined, somata, margin_um=chosen["soma_margin_um"])
-    audit = pd.concat([joins, cuts], ignore_index=True)
-    inputs = {
-        "labels": source.fingerprint(),
-        "somata": digest([somata.coordinates, somata["radius_um"]]),
-    }
-    return Traced(neurons, audit, Record("trace/1", chosen, inputs))
+    return Traced(neurons, pd.concat([joins, cuts], ignore_index=True))
 
 
 @dataclass(frozen=True)
@@ -221,12 +235,13 @@ def write_neurons(traced: Traced, folder: Path, table: Path, audit: Path) -> pd.
 
     Files of neurons that there are no more are removed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with mapped(str(folder), "write"):
+        folder.mkdir(parents=True, exist_ok=True)
     for neuron in traced.neurons:
         write_swc(neuron.skeleton, folder / f"{neuron.id}.swc")
-    names = {f"{neuron.id}.swc" for neuron in traced.neurons}
-    for file in folder.iterdir():
-        if file.name not in names:
+    ids = {str(neuron.id) for neuron in traced.neurons}
+    for file in folder.glob("*.swc"):
+        if file.stem.isdecimal() and file.stem not in ids:
             file.unlink()
     rows = table_of(traced.neurons)
     write_table(traced.audit, audit)
