@@ -267,7 +267,7 @@ def test_agreement_with_reference_cells(data):
 
 @pytest.mark.realdata
 def test_axons_without_somata(data):
-    planes = range(60, 130)
+    planes = range(60, 110)
     stack = tifffile.imread(data / "trailmap/example_chunk_303x303x303.tif", key=planes)
     volume = Volume.from_array(stack, voxel_size=(2, 2, 2))
     image = estimate_normalisation(volume).apply(stack)

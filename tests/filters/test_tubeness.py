@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.filters import sato
@@ -50,6 +50,7 @@ def test_real_axons_within_a_ten_thousandth_of_the_maximum(data, sigma):
     np.testing.assert_allclose(tubeness(crop, sigma), expected, atol=1e-4 * expected.max())
 
 
+@settings(max_examples=25)
 @given(
     st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda d: np.linalg.norm(d) > 0.3),
     st.floats(1.2, 2.5),
