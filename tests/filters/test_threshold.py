@@ -3,8 +3,8 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from projectome.errors import DataError, ParameterError
-from projectome.filters.threshold import noise_level, suggest_thresholds
+from projectome.errors import DataError
+from projectome.filters.threshold import noise_level
 from projectome.filters.tubeness import tubeness
 
 SIDE = 72
@@ -45,7 +45,7 @@ def test_structures_hardly_raise_it(noise, spacing, rise):
     image = with_lines(noise, spacing)
     response = tubeness(image, 1.3)
     assert 0.98 < noise_level(response) / noise_level(tubeness(noise, 1.3)) < rise
-    low, high = suggest_thresholds(response)
+    low, high = 6 * noise_level(response), 18 * noise_level(response)
     core = image - noise > 15
     assert (response[core] > high).all()
     assert (response[image - noise < 0.05] > low).mean() < 1e-3
@@ -57,33 +57,9 @@ def test_zeros_do_not_count(noise):
     assert noise_level(padded) == noise_level(response)
 
 
-def test_thresholds_are_multiples_of_the_level(noise):
-    response = tubeness(noise, 1.3)
-    level = noise_level(response)
-    assert suggest_thresholds(response) == pytest.approx((6 * level, 18 * level), rel=0.02)
-    low, high = suggest_thresholds(response, low=4, high=4)
-    assert low == high == pytest.approx(4 * level, rel=0.02)
-    few = response[:2, :30, :30]
-    assert suggest_thresholds(few, low=1, high=1)[0] == noise_level(few)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.6])
-def test_dark_surroundings_hardly_weigh(noise, share):
-    """A share of the planes lies beside the brain, where the noise is a twentieth."""
-    image = noise.copy()
-    image[: int(share * SIDE)] /= 20
-    response = tubeness(image, 1.3)
-    tissue = noise_level(response[int(share * SIDE) + 5 :])
-    assert suggest_thresholds(response)[0] == pytest.approx(6 * tissue, rel=0.03)
-
-
 def test_wrong_calls_say_what_to_do():
     with pytest.raises(DataError, match="Check the channel"):
         noise_level(np.zeros(100))
-    with pytest.raises(DataError, match="Check the channel"):
-        suggest_thresholds(np.zeros(10000))
-    with pytest.raises(ParameterError, match="0 < low <= high, not low=3 and high=2"):
-        suggest_thresholds([1.0], low=3, high=2)
 
 
 @pytest.mark.realdata
@@ -92,7 +68,7 @@ def test_axons_of_a_cleared_brain_are_found_with_few_false_ones(data):
     volume = tifffile.imread(data / "trailmap/training_original_volume_101x120x120.tif")
     label = tifffile.imread(data / "trailmap/training_original_label_101x120x120.tif")
     response = tubeness(volume, 1.3)
-    low, _ = suggest_thresholds(response, low=4)
+    low = 4 * noise_level(response)
     found, axon = response[label > 0] > low, label[label > 0] == 2
     keep = (label[label > 0] == 1) | axon
     found, axon = found[keep], axon[keep]

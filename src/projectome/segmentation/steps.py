@@ -46,7 +46,7 @@ class NeuriteProbability(BlockStep):
     contrast
         Response that gives a probability of one half, in levels of noise.
     neurite_um
-        Standard deviations of the neurites looked for, finest first [um]; 1 and 2 voxels if left
+        Standard deviations of the neurites looked for, finest first [um]; 1 and 1.5 voxels if left
         out. About half a radius to a radius.
     """
 
@@ -63,7 +63,7 @@ class NeuriteProbability(BlockStep):
         if not self.neurite_um:
             z, y, x = self.image.open().voxel_size
             size = (z * y * x) ** (1 / 3)
-            object.__setattr__(self, "neurite_um", (round(size, 6), round(2 * size, 6)))
+            object.__setattr__(self, "neurite_um", (round(size, 6), round(1.5 * size, 6)))
         if min(self.neurite_um) <= 0:
             raise ParameterError(f"neurite_um needs positive sizes, not {self.neurite_um}.")
         if self.contrast <= 0:
