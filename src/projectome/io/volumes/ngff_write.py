@@ -151,10 +151,13 @@ def window(values: Array) -> Window:
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         finite = np.zeros(1, values.dtype)
-    start, end = (number(v) for v in np.percentile(finite, VISIBLE, method="nearest"))
+    ordered = np.sort(finite, axis=None)
+    start, end = (number(ordered[round(p / 100 * (ordered.size - 1))]) for p in VISIBLE)
     if values.dtype.kind == "f":
         return float(finite.min()), float(finite.max()), start, end if end > start else start + 1
-    limits = np.iinfo(values.dtype) if values.dtype.kind in "iu" else np.iinfo(np.uint8)
-    low, high = (0, 1) if values.dtype.kind == "b" else (int(limits.min), int(limits.max))
+    low, high = 0, 1
+    if values.dtype.kind in "iu":
+        limits = np.iinfo(values.dtype.name)
+        low, high = int(limits.min), int(limits.max)
     start = min(start, high - 1)
     return low, high, start, max(end, start + 1)

@@ -91,9 +91,10 @@ def entries(url: str, access: stores.Access) -> set[str]:
 def release(url: str, access: stores.Access) -> None:
     """Take away from a finished output what only an unfinished one needs."""
     path = stores.local_path(url)
-    for pattern in (".*.partial", "*/.*.partial") if path is not None else ():
-        for half in path.glob(pattern):
-            half.unlink(missing_ok=True)
+    if path is not None:
+        for pattern in (".*.partial", "*/.*.partial"):
+            for half in path.glob(pattern):
+                half.unlink(missing_ok=True)
     for name in (LEDGER, MARK):
         stores.remove(stores.join(url, name), access=access)
 
