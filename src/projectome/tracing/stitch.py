@@ -179,10 +179,10 @@ def leading_paths(
     """Say which nodes TEASAR would trace, if its voxels were the nodes.
 
     From each root, paths are taken one after the other to the node furthest away, along the tree,
-    that no path has cleared yet: first to all ends, then to what is left. A node of a path clears what it reaches over edges without
-    leaving the ball of ``scale * radius + constant_um`` around it; it starts from all nodes of the
-    tree within its own radius, or within `near_um`, because those lie in the same part of the
-    object, even where two blocks traced that part twice.
+    that no path has cleared yet: first to all ends, then to what is left. A node of a path clears
+    what it reaches over edges without leaving the ball of ``scale * radius + constant_um`` around
+    it; it starts from all nodes of the tree within its own radius, or within `near_um`, because
+    those lie in the same part of the object, even where two blocks traced that part twice.
 
     Parameters
     ----------
