@@ -149,7 +149,7 @@ def trace_labels(
     source = VolumeSource(str(labels))
     volume = source.open()
     chosen = asdict(tracing.resolved(volume.voxel_size))
-    step = SkeletoniseBlocks(source)
+    step = SkeletoniseBlocks(source, chosen["scale"], chosen["constant_um"])
     grid = BlockGrid(volume.box, BLOCK, step.halo())
     sink = TableSink(str(work / "skeletons"))
     job.run(step, grid, sink, ledger)
