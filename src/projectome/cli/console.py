@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
+import math
+import os
+import shlex
 import sys
 import time
 import traceback
@@ -11,22 +15,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from projectome.cli.options import TalkOptions
-from projectome.core.provenance import plain, software_version
-from projectome.errors import CancelledError, ProjectomeError
-from projectome.settings import resolve
+from projectome.core.provenance import software_version
+from projectome.errors import CancelledError, ProjectomeError, RunError
+from projectome.settings import format_bytes, resolve
 
-STDERR = Console(stderr=True, soft_wrap=True, highlight=False)
-STDOUT = Console(soft_wrap=True, highlight=False)
+STDERR = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 LOG = logging.getLogger("projectome")
 LOG.addHandler(logging.NullHandler())
 LOG.propagate = False
+DIGITS = 4
+"""Digits that the largest number of a column is shown with, if it has a fraction."""
+RESUMABLE = ("reconstruct", "trace", "demo", "convert", "detect", "segment")
+"""Verbs that go on where they were stopped."""
 
 
-def start_log(path: Path) -> Path:
+def start_log(path: Path) -> None:
     """Send the log of this process to a file, which is appended to.
 
     Parameters
@@ -35,25 +42,40 @@ def start_log(path: Path) -> Path:
         Where; its folder is made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    stop_log()
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    for old in LOG.handlers[:]:
-        LOG.removeHandler(old)
-        old.close()
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
-    LOG.info("projectome %s: %s", software_version(), " ".join(sys.argv[1:]))
-    return path
+    LOG.info("projectome %s: %s", software_version(), shlex.join(sys.argv[1:]))
 
 
-def start_verb_log(verb: str) -> Path:
+def stop_log() -> None:
+    """Close the log of this process, if there is one."""
+    for handler in LOG.handlers[:]:
+        if isinstance(handler, logging.FileHandler):
+            LOG.removeHandler(handler)
+            handler.close()
+
+
+def start_verb_log(verb: str) -> None:
     """Start the log of a verb whose output is not a folder, in the cache."""
-    settings, _ = resolve()
-    return start_log(settings.cache / "logs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{verb}.log")
+    start_log(logs_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{verb}-{os.getpid()}.log")
 
 
-def answer(talk: TalkOptions, document: Mapping[str, Any], text: str | Table | None = None) -> None:
-    """Print the answer of a verb: one JSON document, or a text or table for people.
+def logs_folder() -> Path:
+    """Return where the logs are of verbs whose output is not a folder."""
+    return resolve()[0].cache / "logs"
+
+
+def log_file() -> Path | None:
+    """Return the log of this process, if there is one."""
+    files = (Path(h.baseFilename) for h in LOG.handlers if isinstance(h, logging.FileHandler))
+    return next(files, None)
+
+
+def answer(talk: TalkOptions, document: Mapping[str, Any], text: str = "") -> None:
+    """Print the answer of a verb: one JSON document, or a text for people.
 
     Parameters
     ----------
@@ -62,30 +84,101 @@ def answer(talk: TalkOptions, document: Mapping[str, Any], text: str | Table | N
     document
         The whole answer as plain data.
     text
-        The same for people; nothing is printed if None.
+        The same for people; nothing is printed if empty.
     """
     if talk.json:
-        sys.stdout.write(json.dumps(plain(document), indent=2, ensure_ascii=False) + "\n")
-    elif text is not None:
-        STDOUT.print(text)
+        print_json(document)
+    elif text:
+        sys.stdout.write(text + "\n")
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document on standard output."""
+    text = json.dumps(as_json(document), indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write(text + "\n")
+
+
+def as_json(value: Any) -> Any:
+    """Return what JSON can hold; NaN and infinity, which it does not have, become null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return as_json(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(name): as_json(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(item) for item in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return as_json(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def note(talk: TalkOptions, text: str) -> None:
     """Say something on standard error, unless asked to be quiet."""
     LOG.info("%s", text)
     if not talk.quiet:
-        STDERR.print(text, markup=False)
+        STDERR.print(text)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """Return a table for people; numbers are set to the right."""
-    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for i, name in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[i], (int, float)) for row in rows)
-        made.add_column(name, justify="right" if numeric else "left")
-    for row in rows:
-        made.add_row(*(f"{v:,.3g}" if isinstance(v, float) else str(v) for v in row))
-    return made
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a table as text, as wide as it has to be; numbers are set to the right.
+
+    Parameters
+    ----------
+    columns
+        Headings.
+    rows
+        Cells. Numbers with a fraction get the same decimals all down a column.
+    """
+    cells = [column_texts([row[i] for row in rows]) for i in range(len(columns))]
+    right = [bool(rows) and all(is_number(row[i]) for row in rows) for i in range(len(columns))]
+    widths = [max(map(len, (name, *c))) for name, c in zip(columns, cells, strict=True)]
+    lines = []
+    for line in (columns, *zip(*cells, strict=True)):
+        texts = (
+            f"{text:>{width}}" if to_right else f"{text:{width}}"
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        )
+        lines.append("  ".join(texts).rstrip())
+    return "\n".join(lines)
+
+
+def is_number(value: object) -> bool:
+    """Say whether a value is a number; True and False are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def column_texts(values: Sequence[Any]) -> list[str]:
+    """Return the cells of a column as texts."""
+    fractions = [abs(v) for v in values if isinstance(v, float) and math.isfinite(v)]
+    largest = max(fractions, default=0.0)
+    whole = math.floor(math.log10(largest)) + 1 if largest >= 1 else 1
+    decimals = max(0, DIGITS - whole)
+    return [cell_text(value, decimals) for value in values]
+
+
+def cell_text(value: object, decimals: int = DIGITS - 1) -> str:
+    """Return a value for people: thousands apart, no powers of ten, x between sizes."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.{decimals}f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, (tuple, list)):
+        return " x ".join(f"{v:g}" if is_number(v) else str(v) for v in value)
+    return str(value)
+
+
+def facts(entries: Mapping[str, Any]) -> str:
+    """Return names and values below one another; names ending in bytes are sizes."""
+    rows = []
+    for name, value in entries.items():
+        size = name.endswith("bytes") and is_number(value)
+        label = name.removesuffix("_bytes").replace("_", " ").strip()
+        rows.append((label, format_bytes(value) if size else cell_text(value)))
+    width = max((len(label) for label, _ in rows), default=0)
+    return "\n".join(f"{label:{width}}  {value}".rstrip() for label, value in rows)
 
 
 def explain(error: BaseException, words: Sequence[str]) -> int:
@@ -103,42 +196,45 @@ def explain(error: BaseException, words: Sequence[str]) -> int:
     int
         0 done, 1 the run failed, 2 the call was wrong.
     """
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 1
+    as_json = "--json" in words
+    if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
-        again = " ".join(["projectome", *words])
-        error = CancelledError(f"Stopped. Finished blocks are kept; resume with: {again}")
+        error = CancelledError("Stopped.")
     if isinstance(error, ProjectomeError):
         LOG.error("%s: %s", type(error).__name__, error)
-        if "--json" in words:
-            sys.stdout.write(json.dumps(error.problem(), indent=2) + "\n")
-        STDERR.print(f"error: {error}", style="red", markup=False)
+        _complain(error.problem() if as_json else None, str(error))
+        if isinstance(error, CancelledError) and words[0] in RESUMABLE:
+            STDERR.print(f"Go on with: {shlex.join(['projectome', *words])}")
+        elif isinstance(error, RunError) and error.exit_code == 1 and log_file() is not None:
+            STDERR.print(f"The log is {log_file()}")
         return error.exit_code
     if hasattr(error, "format_message"):  # a usage error of the parser
-        text = error.format_message()
-        if "--json" in words:
-            problem = {"type": "urn:projectome:UsageError", "title": "UsageError", "status": 400}
-            sys.stdout.write(json.dumps({**problem, "detail": text}, indent=2) + "\n")
+        problem = {"type": "urn:projectome:UsageError", "title": "UsageError", "status": 400}
+        text = str(error.format_message()).replace("Value error, ", "")
+        _complain({**problem, "detail": text} if as_json else None, text)
         verb = words[0] if words and not words[0].startswith("-") else ""
-        STDERR.print(f"error: {text}", style="red", markup=False)
-        STDERR.print(f"See: projectome {verb + ' ' if verb else ''}--help", markup=False)
+        STDERR.print(f"See: projectome {verb + ' ' if verb else ''}--help")
         return 2
-    if type(error).__name__ == "Exit":
-        return int(getattr(error, "exit_code", 0))
-    return _unexpected(error)
+    return _unexpected(error, as_json)
 
 
-def _unexpected(error: BaseException) -> int:
+def _complain(problem: Mapping[str, object] | None, text: str) -> None:
+    if problem is not None:
+        print_json(problem)
+    STDERR.print(f"error: {text}", style="red")
+
+
+def _unexpected(error: BaseException, as_json: bool) -> int:
     """Keep the traceback of a defect in a log and say where it is."""
-    text = "".join(traceback.format_exception(error))
-    if not any(isinstance(handler, logging.FileHandler) for handler in LOG.handlers):
+    if log_file() is None:
         start_verb_log("crash")
-    LOG.error("%s", text)
-    where = next((h.baseFilename for h in LOG.handlers if isinstance(h, logging.FileHandler)), "")
-    STDERR.print(
-        f"error: {type(error).__name__}: {error}. This is a defect of projectome; the details are "
-        f"in {where}. Please report it with that file.",
-        style="red",
-        markup=False,
+    LOG.error("%s", "".join(traceback.format_exception(error)))
+    text = (
+        f"{type(error).__name__}: {error}. This is a defect of projectome; the details are in "
+        f"{log_file()}. Please report it with that file."
     )
+    problem = {"type": "urn:projectome:Defect", "title": "Defect", "status": 500, "detail": text}
+    _complain(problem if as_json else None, text)
     return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import runpy
 import shutil
@@ -12,18 +13,19 @@ from typing import Annotated, Any
 
 import typer
 
-from projectome.cli.console import answer, note, table
-from projectome.cli.options import TalkOptions, flatten
+from projectome.cli.console import answer, logs_folder, note, table
+from projectome.cli.options import TalkOptions, verb
 from projectome.core.provenance import software_version
 from projectome.errors import NotFoundError, ParameterError, UnknownNameError
 from projectome.settings import format_bytes, resolve, settings_file, store
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 RESTS_ON = ("numpy", "numba", "tensorstore", "obstore", "bioimage-cpp", "tifffile", "pyarrow")
+MEANING = {"workers": "one a core", "memory": "three quarters of what is free"}
+"""What 0 stands for."""
 
 
-@app.command(name="version")
-@flatten
+@verb(app, "version")
 def version_(talk: TalkOptions) -> None:
     """Print the versions of projectome, Python and the libraries that decide results."""
     found = {"projectome": software_version(), "python": platform.python_version()}
@@ -35,48 +37,62 @@ def version_(talk: TalkOptions) -> None:
     answer(talk, found, "\n".join(f"{name:14}{text}" for name, text in found.items()))
 
 
-@app.command()
-@flatten
+@verb(app)
 def config(
     talk: TalkOptions,
-    action: Annotated[str, typer.Argument(help="show, or set KEY VALUE.")] = "show",
-    key: Annotated[str | None, typer.Argument()] = None,
-    value: Annotated[str | None, typer.Argument()] = None,
+    action: Annotated[
+        str, typer.Argument(metavar="show|set", help="Show all, or set one.", show_default=False)
+    ] = "show",
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY", help="Which one; show lists them.")
+    ] = None,
+    value: Annotated[str | None, typer.Argument(metavar="VALUE", help="Its new value.")] = None,
 ) -> None:
     """Show what holds on this machine and where it comes from, or set it for this user."""
+    if action not in ("show", "set"):
+        raise UnknownNameError("action", action, ("show", "set"))
     if action == "set":
         if key is None or value is None:
             raise ParameterError("Give a key and a value: projectome config set memory 8GB")
         path = store(key, value)
         note(talk, f"{key} = {value} written to {path}")
-    elif action != "show":
-        raise UnknownNameError("action", action, ("show", "set"))
     settings, sources = resolve()
-    rows = [(name, str(getattr(settings, name)), where) for name, where in sources.items()]
     document: dict[str, Any] = {
-        name: {"value": text, "source": where} for name, text, where in rows
+        name: {"value": getattr(settings, name), "source": where} for name, where in sources.items()
     }
-    document["file"] = str(settings_file())
-    answer(talk, document, table("Settings", ("setting", "value", "from"), rows))
+    rows = [(name, _shown(name, getattr(settings, name)), sources[name]) for name in sources]
+    answer(
+        talk,
+        {**document, "file": settings_file()},
+        table(("setting", "value", "from"), rows) + f"\n\nkept in {settings_file()}",
+    )
 
 
-@app.command()
-@flatten
+def _shown(name: str, value: object) -> str:
+    """Return the value of a setting for people."""
+    if value == 0 and name in MEANING:
+        return MEANING[name]
+    return format_bytes(float(str(value))) if name == "memory" else str(value) or "-"
+
+
+@verb(app)
 def cache(
     talk: TalkOptions,
-    action: Annotated[str, typer.Argument(help="info or clear.")] = "info",
+    action: Annotated[
+        str, typer.Argument(metavar="info|clear", help="Look, or drop it.", show_default=False)
+    ] = "info",
 ) -> None:
     """Say what is kept for later and how large it is, or drop it."""
     if action not in ("info", "clear"):
         raise UnknownNameError("action", action, ("info", "clear"))
-    folder = resolve()[0].cache
-    files = [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
+    folder = logs_folder()
+    files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files)
-    if action == "clear" and folder.exists():
-        shutil.rmtree(folder)
-    verb = "removed from" if action == "clear" else "in"
-    document = {"folder": str(folder), "files": len(files), "bytes": size, "action": action}
-    answer(talk, document, f"{len(files)} files, {format_bytes(size)}, {verb} {folder}")
+    if action == "clear":
+        shutil.rmtree(folder, ignore_errors=True)
+    done = "removed from" if action == "clear" else "in"
+    document = {"folder": folder, "files": len(files), "bytes": size, "action": action}
+    answer(talk, document, f"{len(files):,} log files, {format_bytes(size)}, {done} {folder}")
 
 
 def bench_folder() -> Path:
@@ -96,11 +112,12 @@ def bench_folder() -> Path:
     return folder
 
 
-@app.command()
-@flatten
+@verb(app)
 def bench(
     talk: TalkOptions,
-    name: Annotated[str | None, typer.Argument(help="One benchmark; all if left out.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One benchmark; all if left out.")
+    ] = None,
 ) -> None:
     """Measure speed and memory beside other tools, as ratios in one run."""
     folder = bench_folder()
@@ -111,5 +128,7 @@ def bench(
     sys.path.insert(0, str(folder))
     for chosen in [name] if name else known:
         note(talk, f"{chosen}: running")
-        results[chosen] = runpy.run_path(str(folder / f"{chosen}.py"))["main"]([])
+        # A script prints its table; with --json the document alone goes to standard output.
+        with contextlib.redirect_stdout(sys.stderr) if talk.json else contextlib.nullcontext():
+            results[chosen] = runpy.run_path(str(folder / f"{chosen}.py"))["main"]([])
     answer(talk, results)

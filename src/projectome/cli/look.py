@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from projectome.cli.addresses import parse_range, read_options, source_of
+from projectome.cli.addresses import address_of, parse_range, read_options, source_of
 from projectome.cli.console import STDERR, answer, note, table
-from projectome.cli.options import TalkOptions, VolumeOptions, flatten
-from projectome.core.volume import Pyramid
+from projectome.cli.options import (
+    FileOptions,
+    PictureOptions,
+    StoreOptions,
+    TalkOptions,
+    WriteOptions,
+    verb,
+)
+from projectome.cli.outputs import check_free
+from projectome.core.volume import Pyramid, Volume
 from projectome.settings import format_bytes
 
-app = typer.Typer()
-Url = Annotated[str, typer.Argument(help="Path or address: file, s3://, gs://, https://.")]
+app = typer.Typer(rich_markup_mode=None)
+Url = Annotated[
+    str, typer.Argument(metavar="URL", help="Path or address: file, s3://, gs://, https://.")
+]
 Axis = Annotated[
-    Literal["z", "y", "x"], typer.Option(help="Axis to look along.", rich_help_panel="Input")
+    Literal["z", "y", "x"],
+    typer.Option(metavar="z|y|x", help="Axis to look along.", rich_help_panel="Input"),
 ]
 
 
@@ -49,14 +60,23 @@ def describe(pyramid: Pyramid) -> dict[str, Any]:
     }
 
 
-@app.command()
-@flatten
-def info(url: Url, volume: VolumeOptions, talk: TalkOptions) -> None:
+@verb(app)
+def info(url: Url, file: FileOptions, talk: TalkOptions) -> None:
     """Show levels, shape, voxel size, axes, orientation, channels and the problems found."""
     from projectome.io.open import open_volume
 
-    pyramid = open_volume(url, **read_options(volume))
-    rows = [
+    address = address_of(url, file)
+    pyramid = open_volume(address, **read_options(file))
+    answer(talk, {"url": address, **describe(pyramid)}, _page(pyramid))
+    if not talk.json:
+        for problem in pyramid.problems:
+            STDERR.print(str(problem), style="yellow")
+
+
+def _page(pyramid: Pyramid) -> str:
+    """Return what is known of a volume, for people."""
+    first, space = pyramid[0], pyramid.space
+    levels = [
         (
             number,
             " x ".join(map(str, level.shape)),
@@ -66,98 +86,130 @@ def info(url: Url, volume: VolumeOptions, talk: TalkOptions) -> None:
         )
         for number, level in enumerate(pyramid)
     ]
-    space = pyramid.space
-    toward = ", ".join(
-        f"{name} toward {way or 'unknown'}"
-        for name, way in zip(space.axes, space.toward, strict=True)
-    )
-    made = table(
-        f"{pyramid.name}: {pyramid.metadata.get('format', 'volume')}, {pyramid[0].dtype}"
-        + (f", {pyramid[0].kind}" if pyramid[0].kind != "image" else ""),
-        ("level", "voxels (z, y, x)", "voxel size (um)", "chunks", "size"),
-        rows,
-    )
-    answer(talk, {"url": url, **describe(pyramid)}, made)
-    if talk.json:
-        return
-    lines = [f"orientation  {toward}"]
-    if pyramid[0].channels:
-        lines.append("channels     " + ", ".join(pyramid[0].channels))
+    extent = (n * size / 1000 for n, size in zip(first.shape, first.voxel_size, strict=True))
+    toward = zip(space.axes, space.toward, strict=True)
+    lines = [
+        f"{pyramid.name}: {pyramid.metadata.get('format', 'volume')}, {first.dtype}, {first.kind}",
+        "",
+        table(("level", "voxels (z, y, x)", "voxel size [um]", "chunks", "size"), levels),
+        "",
+        "extent       " + " x ".join(f"{v:.4g}" for v in extent) + " mm",
+    ]
+    if any(first.affine.translation):
+        lines.append(
+            "begins at    " + ", ".join(f"{v:.6g}" for v in first.affine.translation) + " um"
+        )
+    if any(space.toward):
+        ways = ", ".join(f"{name} toward {way or 'unknown'}" for name, way in toward)
+        lines.append(f"orientation  {ways}")
+    else:
+        lines.append("orientation  unknown; state it with --orientation CODE --meaning toward|from")
+    if first.channels:
+        lines.append("channels     " + ", ".join(first.channels))
     if space.expansion != 1:
         lines.append(f"expansion    {space.expansion:g}: micrometres above are of the gel")
-    answer(talk, {}, "\n".join(lines))
-    for problem in pyramid.problems:
-        STDERR.print(str(problem), style="yellow", markup=False)
+    return "\n".join(lines)
 
 
-@app.command(name="ls")
-@flatten
-def list_(
-    url: Url,
-    talk: TalkOptions,
-    endpoint: Annotated[str | None, typer.Option(help="S3 service other than AWS.")] = None,
-) -> None:
+@verb(app, "ls")
+def list_(url: Url, store: StoreOptions, talk: TalkOptions) -> None:
     """List what lies one level below a folder or a prefix of a bucket."""
     from projectome.io.stores import Access, list_folder
 
-    entries = list_folder(url, access=Access.of(endpoint=endpoint))
+    address = address_of(url, store)
+    access = Access.of(endpoint=store.endpoint, anonymous=store.anonymous)
+    entries = list_folder(address, access=access)
     document = {
-        "url": url,
+        "url": address,
         "entries": [{"name": e.name, "folder": e.is_folder, "bytes": e.size} for e in entries],
     }
+    sizes = ["" if e.size is None else format_bytes(e.size) for e in entries]
+    width = max(map(len, sizes), default=0)
     lines = [
-        f"{'' if e.size is None else format_bytes(e.size):>10}  {e.name}{'/' * e.is_folder}"
-        for e in entries
+        f"{size:>{width}}  {entry.name}{'/' * entry.is_folder}"
+        for size, entry in zip(sizes, entries, strict=True)
     ]
-    answer(talk, document, "\n".join(lines) or "(empty)")
+    answer(talk, document, "\n".join(lines))
+    if not entries:
+        note(talk, f"{address} is empty.")
 
 
-@app.command()
-@flatten
+def to_look_at(url: str, options: PictureOptions) -> tuple[Volume, Volume, int]:
+    """Return the finest level, the level to look at, and its number."""
+    from projectome.workflows.figures import picture_level
+
+    source = source_of(url, options)
+    if options.level is not None:
+        return replace(source, level=0).open(), source.open(), options.level
+    level = picture_level(source)
+    return source.open(), replace(source, level=level).open(), level
+
+
+@verb(app)
 def mip(
     url: Url,
-    out: Annotated[Path, typer.Option(help="PNG file to write.")],
-    volume: VolumeOptions,
+    out: Annotated[Path, typer.Option(metavar="PNG", help="Picture to write.")],
+    volume: PictureOptions,
+    write: WriteOptions,
     talk: TalkOptions,
     axis: Axis = "z",
     span: Annotated[
-        str | None, typer.Option("--range", help="Only A:B along the axis [um].", metavar="A:B")
+        str | None,
+        typer.Option(
+            "--range",
+            metavar="A:B",
+            help="Only this range along the axis [um, or level-0 voxels with px].",
+            rich_help_panel="Input",
+        ),
     ] = None,
 ) -> None:
     """Project the brightest voxels along an axis into a picture."""
+    check_free(out, write.overwrite, (".png",))
     from projectome.imaging.projection import mip as project
     from projectome.plots.mip import View, mip_figure
     from projectome.plots.style import save
 
-    opened = source_of(url, volume).open()
-    projection = project(opened, axis, span_um=parse_range(span))
+    finest, opened, level = to_look_at(url, volume)
+    projection = project(opened, axis, span_um=parse_range(span, finest, axis))
     view = View(projection.image, axis, projection.start_um, projection.stop_um)
-    title = f"{opened.name} · MIP along {axis}"
+    title = f"{opened.name} \u00b7 brightest along {axis}"
     save(mip_figure(view, space=opened.space, title=title), out)
-    answer(talk, {"out": str(out), "shape": list(view.image.shape)})
-    note(talk, f"wrote {out}")
+    document = {
+        "out": str(out),
+        "level": level,
+        "pixels": view.image.shape,
+        "start_um": view.start,
+        "stop_um": view.stop,
+    }
+    answer(talk, document)
+    note(talk, f"wrote {out} from level {level}")
 
 
-@app.command()
-@flatten
+@verb(app)
 def profile(
     url: Url,
-    out: Annotated[Path, typer.Option(help="Table to write, .csv or .parquet; a picture beside.")],
-    volume: VolumeOptions,
+    out: Annotated[
+        Path, typer.Option(metavar="TABLE", help="Table to write, .csv or .parquet; a .png beside.")
+    ],
+    volume: PictureOptions,
+    write: WriteOptions,
     talk: TalkOptions,
     axis: Axis = "z",
 ) -> None:
     """Measure the intensity plane by plane along an axis, as a table and a picture."""
+    picture = out.with_suffix(".png")
+    check_free(out, write.overwrite, (".csv", ".parquet"))
+    check_free(picture, write.overwrite)
     from projectome.imaging.projection import profile as measure
     from projectome.io.tables import write_table
     from projectome.plots.profile import profile_figure
     from projectome.plots.style import save
 
-    opened = source_of(url, volume).open()
+    _, opened, level = to_look_at(url, volume)
     rows = measure(opened, axis)
     write_table(rows, out)
     direction = opened.space.toward[opened.space.axes.index(axis)]
-    picture = out.with_suffix(".png")
     save(profile_figure(rows, f"{axis}_um", direction, title=opened.name), picture)
-    answer(talk, {"out": str(out), "picture": str(picture), "rows": rows.to_dict("list")})
-    note(talk, f"wrote {out} and {picture}")
+    document = {"out": str(out), "picture": str(picture), "level": level}
+    answer(talk, {**document, "rows": rows.to_dict("list")})
+    note(talk, f"wrote {out} and {picture} from level {level}")

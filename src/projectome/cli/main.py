@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from projectome.cli.help import Section, page
 
 
 class Verb(NamedTuple):
@@ -27,10 +29,10 @@ VERBS: dict[str, Verb] = {
     "reconstruct": Verb("study", WORK, "The main job: a volume in, neurons and a report out."),
     "report": Verb("study", WORK, "Write the report of a study again."),
     "demo": Verb("study", WORK, "Make a phantom brain, reconstruct it and score the result."),
-    "convert": Verb("volumes", STEPS, "Copy a volume into another format, crop or channel."),
+    "convert": Verb("volumes", STEPS, "Copy a volume, or a part of it, into another format."),
     "detect": Verb("steps", STEPS, "Find somata."),
     "segment": Verb("steps", STEPS, "Label neurites."),
-    "trace": Verb("steps", STEPS, "Trace neurons: segment, skeletonise, join, assign to somata."),
+    "trace": Verb("study", STEPS, "The main job with your own somata."),
     "path": Verb("steps", STEPS, "The path of least cost through two points or more."),
     "measure": Verb("steps", STEPS, "Morphology of traced neurons as a table."),
     "bench": Verb("house", HOUSE, "Measure speed and memory beside other tools."),
@@ -38,6 +40,14 @@ VERBS: dict[str, Verb] = {
     "cache": Verb("house", HOUSE, "What is kept for later, and how to drop it."),
     "version": Verb("house", HOUSE, "Versions of projectome and of what it rests on."),
 }
+
+
+def load(name: str) -> TyperCommand:
+    """Import a verb and return its command."""
+    module = importlib.import_module(f"projectome.cli.{VERBS[name].module}")
+    group: Any = typer.main.get_group(module.app)
+    command: TyperCommand = group.commands[name]
+    return command
 
 
 class LazyGroup(TyperGroup):
@@ -48,41 +58,58 @@ class LazyGroup(TyperGroup):
         return list(VERBS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return one verb; only its line of help while help is being printed."""
+        """Return the name and the line of help of a verb, for lists and completion."""
         verb = VERBS.get(cmd_name)
-        if verb is None:
-            return None
-        if getattr(ctx, "projectome_help", False):
-            return TyperCommand(cmd_name, help=verb.help, rich_help_panel=verb.panel)
-        module = importlib.import_module(f"projectome.cli.{verb.module}")
-        group: Any = typer.main.get_group(module.app)
-        return group.commands[cmd_name]
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help without importing any verb."""
-        ctx.projectome_help = True
-        super().format_help(ctx, formatter)
+        return verb and TyperCommand(cmd_name, help=verb.help)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the verb; suggest near ones for a misspelt name."""
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
-            from projectome.errors import UnknownNameError
+        """Import the verb that is called; suggest near ones for a misspelt name."""
+        name, *rest = args
+        if name in VERBS:
+            return name, load(name), rest
+        if ctx.resilient_parsing:
+            return None, None, rest
+        from projectome.errors import UnknownNameError
 
-            raise UnknownNameError("command", args[0], VERBS, list_with="projectome --help")
-        return super().resolve_command(ctx, args)
+        raise UnknownNameError("command", name, VERBS, list_with="projectome --help")
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help without importing any verb."""
+        groups = [Section(panel, []) for panel in (LOOK, WORK, STEPS, HOUSE)]
+        for name, verb in VERBS.items():
+            next(g for g in groups if g.title == verb.panel).rows.append((name, verb.help))
+        about = f"{self.help}\n\nHelp on a verb: projectome VERB --help"
+        options = [
+            ("--version", "Print the version."),
+            ("--install-completion", "Let the shell complete verbs and options with the tab key."),
+            ("--show-completion", "Print what that would install."),
+        ]
+        formatter.write(page("projectome VERB ...", about, [*groups, Section("Options", options)]))
 
 
 app = typer.Typer(
     cls=LazyGroup,
-    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
 )
 
 
+def print_version(wanted: bool) -> None:
+    """Print the version and end, if wanted."""
+    if wanted:
+        from projectome.core.provenance import software_version
+
+        typer.echo(f"projectome {software_version()}")
+        raise typer.Exit
+
+
 @app.callback()
-def projectome() -> None:
+def projectome(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=print_version)
+    ] = False,
+) -> None:
     """From the address of a brain volume to neurons and their projections."""
 
 
@@ -97,8 +124,13 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         status = typer.main.get_command(app).main(
-            args=words, prog_name="projectome", standalone_mode=False
+            args=words or ["--help"], prog_name="projectome", standalone_mode=False
         )
+        sys.stdout.flush()
+    except SystemExit as left:
+        status = left.code
+    except typer.Exit as left:
+        status = left.exit_code
     except BaseException as error:  # noqa: BLE001 - the one place where everything is caught
         from projectome.cli.console import explain
 

@@ -1,6 +1,6 @@
 """Options of the command line, made from typed dataclasses.
 
-A verb takes groups of options as dataclasses. `flatten` turns each field into an option: its type,
+A verb takes groups of options as dataclasses. `verb` turns each field into an option: its type,
 default and line of help (from the class's docstring) are declared once, in the class. The fields of
 a block-wise step become options in the same way through `StepOptions`.
 """
@@ -15,56 +15,95 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 
+from projectome.cli.help import PlainCommand
 from projectome.errors import ParameterError
-
-PANEL_INPUT, PANEL_RUN = "Input", "Run"
 
 
 @dataclass(frozen=True)
-class VolumeOptions:
-    """What the file does not say, and how to reach it.
+class StoreOptions:
+    """How an object store is asked.
 
     Attributes
     ----------
-    level
-        Level of the pyramid, 0 is the finest.
-    channel
-        Channel by name or number.
-    time
-        Time point, where the file has several.
+    endpoint
+        Address of an S3 service other than AWS.
+    bucket
+        Bucket of addresses that name none, as s3:///KEY.
+    anonymous
+        Ask without credentials, or sign with yours.
+    """
+
+    panel: ClassVar[str] = "Object store"
+
+    endpoint: str | None = None
+    bucket: str | None = None
+    anonymous: bool | None = None
+
+
+@dataclass(frozen=True)
+class FileOptions(StoreOptions):
+    """What the file does not say; your word wins over the file's and is recorded.
+
+    Attributes
+    ----------
     voxel_size
-        Voxel size Z,Y,X [um].
+        Size of a voxel of the finest level Z,Y,X [um].
     axes
         Meaning of the array axes, for instance zyx or tczyx.
     orientation
-        Anatomical code of the axes, for instance asr; needs --meaning.
+        Anatomical code of the axes z, y, x, for instance asr; needs --meaning.
     meaning
-        What a letter of the code names: where the axis runs toward, or from.
+        What a letter of the code names: where the axis runs toward, or comes from.
     expansion
         Micrometres of gel for one micrometre of tissue.
+    time
+        Time point, where the file has several.
     strict
         A missing chunk is an error instead of background.
-    endpoint
-        Address of an S3 service other than AWS.
-    anonymous
-        Ask S3 without credentials, or sign with yours.
     """
 
-    level: int = 0
-    channel: str | None = None
-    time: int | None = None
+    panel: ClassVar[str] = "Input"
+
     voxel_size: tuple[float, float, float] | None = None
     axes: str | None = None
     orientation: str | None = None
     meaning: Literal["toward", "from"] | None = None
     expansion: float | None = None
+    time: int | None = None
     strict: bool = False
-    endpoint: str | None = None
-    anonymous: bool | None = None
+
+
+@dataclass(frozen=True)
+class VolumeOptions(FileOptions):
+    """One level and channel of a volume.
+
+    Attributes
+    ----------
+    level
+        Level of the pyramid; 0, the finest, if left out.
+    channel
+        Channel by name or number.
+    """
+
+    level: int | None = None
+    channel: str | None = None
+
+
+@dataclass(frozen=True)
+class PictureOptions(VolumeOptions):
+    """One level and channel of a volume, to look at.
+
+    Attributes
+    ----------
+    level
+        Level of the pyramid, 0 is the finest; the coarsest that fills a picture if left out.
+    """
+
+    level: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,22 +113,39 @@ class RunOptions:
     Attributes
     ----------
     workers
-        Worker processes; one a core by default.
+        Worker processes; one a core if left out.
     memory
         What all workers together may use, for instance 8GB.
     executor
         serial, processes, or dask://HOST:PORT.
     overwrite
-        Replace an output that other parameters made.
+        Replace an output that is there.
     plan
         Say what would be done and what it costs, and do nothing.
     """
+
+    panel: ClassVar[str] = "Run"
 
     workers: int | None = None
     memory: str | None = None
     executor: str = "processes"
     overwrite: bool = False
     plan: bool = False
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How an output is written that takes no workers.
+
+    Attributes
+    ----------
+    overwrite
+        Replace an output that is there.
+    """
+
+    panel: ClassVar[str] = "Run"
+
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,8 +157,10 @@ class TalkOptions:
     json
         Print one JSON document on standard output, and nothing else there.
     quiet
-        No progress on standard error.
+        Print nothing but the answer and errors.
     """
+
+    panel: ClassVar[str] = "Answer"
 
     json: bool = False
     quiet: bool = False
@@ -128,6 +186,19 @@ class StepOptions:
 
 
 PAIRS = {"anonymous": "--anonymous/--signed"}
+METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+NAMED = {
+    "axes": "LETTERS",
+    "box": "Z0:Z1,Y0:Y1,X0:X1",
+    "bucket": "NAME",
+    "channel": "NAME",
+    "endpoint": "URL",
+    "executor": "WHERE",
+    "memory": "SIZE",
+    "orientation": "CODE",
+    "permute": "CODE",
+}
+"""What stands for the value of an option, where its type does not say enough."""
 
 
 def numbers(text: object, *, count: int | None = None, kind: type = float) -> tuple[Any, ...]:
@@ -152,18 +223,29 @@ def numbers(text: object, *, count: int | None = None, kind: type = float) -> tu
 
 def field_help(kind: type) -> dict[str, str]:
     """Return the description of each field from the numpydoc sections of a dataclass."""
-    lines = inspect.cleandoc(kind.__doc__ or "").splitlines()
     texts: dict[str, list[str]] = {}
-    name = ""
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        if re.fullmatch(r"\w+( :.*)?", line) and following.startswith("    "):
-            name = line.split(" ")[0]
-            texts[name] = []
-        elif line.startswith("    ") and name:
-            texts[name].append(line.strip())
-        elif line and not line.startswith(" "):
-            name = ""
+    for base in reversed(kind.__mro__[:-1]):
+        lines = inspect.cleandoc(vars(base).get("__doc__") or "").splitlines()
+        name = ""
+        for line, following in zip(lines, [*lines[1:], ""], strict=True):
+            if re.fullmatch(r"\w+( :.*)?", line) and following.startswith("    "):
+                name = line.split(" ")[0]
+                texts[name] = []
+            elif line.startswith("    ") and name:
+                texts[name].append(line.strip())
+            elif line and not line.startswith(" "):
+                name = ""
     return {key: " ".join(value) for key, value in texts.items()}
+
+
+def field_panels(kind: type) -> dict[str, str]:
+    """Return the heading of each field: that of the class which declares it first."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if dataclasses.is_dataclass(base):
+            for field in dataclasses.fields(base):
+                found.setdefault(field.name, getattr(base, "panel", "Options"))
+    return found
 
 
 def plain_type(hint: Any) -> Any:
@@ -173,43 +255,49 @@ def plain_type(hint: Any) -> Any:
     if get_origin(hint) in (Union, types.UnionType):
         rest = [arg for arg in get_args(hint) if arg is not type(None)]
         return plain_type(str if set(rest) == {str, int} else rest[0]) if rest else None
-    if hint in (int, float, str, bool, Path) or get_origin(hint) is Literal:
+    if hint in (*METAVARS, bool) or get_origin(hint) is Literal:
         return hint
     if get_origin(hint) is tuple and get_args(hint)[0] in (int, float):
         return hint
     return None
 
 
-def option(field: dataclasses.Field[Any], hint: Any, text: str, panel: str) -> Any:
-    """Return the annotation that makes typer show a field as an option."""
-    name = field.name.replace("_", "-")
-    flags = PAIRS.get(field.name, f"--{name}")
-    kind = plain_type(hint)
-    extra: dict[str, Any] = {"help": text or None, "rich_help_panel": panel}
-    if field.default not in (None, dataclasses.MISSING):
-        shown = field.default
-        joined = ",".join(f"{v:g}" for v in shown) if isinstance(shown, tuple) else str(shown)
-        extra["show_default"] = False if isinstance(shown, bool) else joined
-    else:
-        extra["show_default"] = False
-    if kind is bool and field.name not in PAIRS:
-        flags = f"--{name}/--no-{name}" if field.default is True else flags
-    if get_origin(kind) is tuple:
+def option(field: dataclasses.Field[Any], kind: Any, text: str, panel: str) -> Any:
+    """Return the annotation that makes typer show a field of a plain type as an option."""
+    flags = PAIRS.get(field.name, f"--{field.name.replace('_', '-')}")
+    extra: dict[str, Any] = {"help": text, "rich_help_panel": panel, "show_default": False}
+    default = field.default
+    if isinstance(default, tuple):
+        extra["show_default"] = ",".join(f"{v:g}" for v in default) or False
+    elif default not in (None, dataclasses.MISSING) and kind is not bool:
+        extra["show_default"] = str(default)
+    if kind is bool:
+        flags = f"{flags}/--no-{field.name}" if default is True else flags
+    elif get_origin(kind) is Literal:
+        extra["metavar"] = "|".join(map(str, get_args(kind)))
+    elif get_origin(kind) is tuple:
         parts = get_args(kind)
         count = None if parts[-1] is Ellipsis else len(parts)
         extra["parser"] = functools.partial(numbers, count=count, kind=parts[0])
-        extra["metavar"] = "Z,Y,X" if count == 3 else "N,N,..."
-        kind = object
-    return Annotated[kind | None if kind is not object else Any, typer.Option(flags, **extra)]
+        extra["metavar"] = {3: "Z,Y,X", 2: "A,B"}.get(count or 0, "N,N,...")
+        return Annotated[Any, typer.Option(flags, **extra)]
+    else:
+        extra["metavar"] = NAMED.get(field.name, METAVARS[kind])
+    return Annotated[kind | None, typer.Option(flags, **extra)]
 
 
-def option_fields(kind: type, skip: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any, str]]:
-    """Yield (field, type, help) of the fields of a dataclass that can be options."""
+def options_of(kind: type, panel: str, skip: tuple[str, ...]) -> Iterator[inspect.Parameter]:
+    """Yield the fields of a dataclass that can be options, as parameters for typer."""
     hints = get_type_hints(kind, include_extras=True)
-    texts = field_help(kind)
+    texts, panels = field_help(kind), field_panels(kind)
     for field in dataclasses.fields(kind):
-        if field.init and field.name not in skip and plain_type(hints[field.name]) is not None:
-            yield field, hints[field.name], texts.get(field.name, "")
+        plain = plain_type(hints[field.name])
+        if field.init and field.name not in skip and plain is not None:
+            heading = panel or panels[field.name]
+            made = option(field, plain, texts.get(field.name, ""), heading)
+            yield inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=made
+            )
 
 
 def flatten(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -229,38 +317,45 @@ def flatten(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     hints = get_type_hints(function, include_extras=True)
     parameters: list[inspect.Parameter] = []
-    groups: dict[str, tuple[type | None, list[str]]] = {}
+    groups: dict[str, tuple[type, list[str]]] = {}
     for parameter in inspect.signature(function).parameters.values():
         hint = hints[parameter.name]
-        mark = next(
-            (m for m in getattr(hint, "__metadata__", ()) if isinstance(m, StepOptions)), None
-        )
-        if mark is None and not dataclasses.is_dataclass(hint):
-            parameters.append(
-                parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY)
-            )
-            continue
-        kind = mark.step if mark else hint
-        panel = mark.panel if mark else (PANEL_INPUT if kind is VolumeOptions else PANEL_RUN)
-        names = []
-        for field, field_hint, text in option_fields(kind, mark.skip if mark else ()):
-            annotation = option(field, field_hint, text, panel)
-            names.append(field.name)
-            parameters.append(
-                inspect.Parameter(
-                    field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
-                )
-            )
-        groups[parameter.name] = (None if mark else kind, names)
+        marks = [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, StepOptions)]
+        if marks:
+            spread = list(options_of(marks[0].step, marks[0].panel, marks[0].skip))
+            groups[parameter.name] = (dict, [p.name for p in spread])
+        elif dataclasses.is_dataclass(hint):
+            spread = list(options_of(hint, "", ()))  # type: ignore[arg-type]
+            groups[parameter.name] = (hint, [p.name for p in spread])  # type: ignore[assignment]
+        else:
+            spread = [parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY)]
+        parameters += spread
 
-    def verb(**given: Any) -> Any:
+    def spread_out(**given: Any) -> Any:
         for name, (kind, names) in groups.items():
             chosen = {n: given.pop(n) for n in names}
-            chosen = {n: value for n, value in chosen.items() if value is not None}
-            given[name] = chosen if kind is None else kind(**chosen)
+            given[name] = kind(**{n: value for n, value in chosen.items() if value is not None})
         return function(**given)
 
-    verb.__name__, verb.__doc__ = function.__name__, function.__doc__
-    verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    verb.__annotations__ = {p.name: p.annotation for p in parameters}
-    return verb
+    spread_out.__name__, spread_out.__doc__ = function.__name__, function.__doc__
+    spread_out.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    spread_out.__annotations__ = {p.name: p.annotation for p in parameters}
+    return spread_out
+
+
+def verb(app: typer.Typer, name: str | None = None) -> Callable[..., Callable[..., Any]]:
+    """Return a decorator that makes a function a verb of an app, with its options spread out.
+
+    Parameters
+    ----------
+    app
+        Where the verb goes.
+    name
+        Its name, if not that of the function.
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        app.command(name, cls=PlainCommand)(flatten(function))
+        return function
+
+    return register

@@ -31,14 +31,20 @@ class Reporter:
     ----------
     talk
         What the user asked for; nothing is shown if quiet, everything goes to the log.
+
+    Attributes
+    ----------
+    ran
+        Whether there was anything to do.
     """
 
     def __init__(self, talk: TalkOptions) -> None:
+        self.ran = False
         self._quiet = talk.quiet
         self._bar: Progress | None = None
         self._tasks: dict[str, object] = {}
         self._counts: dict[str, list[int]] = {}
-        self._spoke = 0.0
+        self._spoke = self._began = 0.0
 
     def __enter__(self) -> Reporter:
         if STDERR.is_terminal and not self._quiet:
@@ -86,11 +92,12 @@ class Reporter:
     def _say(self, text: str) -> None:
         LOG.info("%s", text)
         if not self._quiet:
-            STDERR.print(text, markup=False)
+            STDERR.print(text)
 
     def _start(self, event: RunStarted) -> None:
-        self._counts[event.step] = [event.skipped, event.total]
-        self._spoke = time.monotonic()
+        self.ran = True
+        self._counts[event.step] = [event.skipped, event.total, event.skipped]
+        self._spoke = self._began = time.monotonic()
         if event.skipped:
             self._say(f"    {event.step}: {event.skipped} of {event.total} blocks are done already")
         if self._bar is not None:
@@ -105,14 +112,24 @@ class Reporter:
             self._bar.advance(self._tasks[event.step])  # type: ignore[arg-type]
         elif time.monotonic() - self._spoke > QUIET_SECONDS:
             self._spoke = time.monotonic()
-            self._say(f"    {event.step}: {counts[0]} of {counts[1]} blocks")
+            worked, gone = counts[0] - counts[2], self._spoke - self._began
+            left = gone / worked * (counts[1] - counts[0])
+            self._say(f"    {event.step}: {counts[0]} of {counts[1]} blocks, {_about(left)} to go")
 
     def _finish(self, event: RunFinished) -> None:
         report = event.report
         if self._bar is not None:
             self._bar.remove_task(self._tasks.pop(event.step))  # type: ignore[arg-type]
-        text = f"    {event.step}: {report.done} blocks in {report.seconds:.1f} s"
+        blocks = "1 block" if report.done == 1 else f"{report.done:,} blocks"
+        text = f"    {event.step}: {blocks} in {report.seconds:.1f} s"
         self._say(text + (f", {report.failed} failed" if report.failed else ""))
+
+
+def _about(seconds: float) -> str:
+    """Return a duration for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def job_of(run: RunOptions, reporter: Reporter | None = None) -> Job:

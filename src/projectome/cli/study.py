@@ -1,7 +1,8 @@
-"""Verbs that do everything: reconstruct, report, demo."""
+"""Verbs that do everything: reconstruct, trace, report, demo."""
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,52 +10,80 @@ from typing import Annotated, Any, Literal
 import typer
 
 from projectome.cli.addresses import source_of
-from projectome.cli.console import answer, note, start_log, table
-from projectome.cli.options import (
-    RunOptions,
-    StepOptions,
-    TalkOptions,
-    VolumeOptions,
-    flatten,
-)
+from projectome.cli.console import answer, facts, note, start_log, table
+from projectome.cli.options import RunOptions, StepOptions, TalkOptions, VolumeOptions, verb
 from projectome.cli.progress import Reporter, job_of
+from projectome.datasets.phantom import PRESETS
 from projectome.detection.steps import DetectSomata
 from projectome.segmentation.steps import NeuriteProbability
-from projectome.settings import format_bytes
 from projectome.workflows.reconstruct import Recipe, plan, reconstruct
 from projectome.workflows.report import write_report
 from projectome.workflows.segment import Labelling
 from projectome.workflows.study import STAGES, Study
 from projectome.workflows.trace import Tracing
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 FOUND = ("background", "scale")
 Somata = Annotated[dict[str, Any], StepOptions(DetectSomata, "Somata", skip=FOUND)]
 Probability = Annotated[dict[str, Any], StepOptions(NeuriteProbability, "Neurites", skip=FOUND)]
 Labels = Annotated[dict[str, Any], StepOptions(Labelling, "Neurites")]
 Trace = Annotated[dict[str, Any], StepOptions(Tracing, "Tracing")]
+Url = Annotated[str, typer.Argument(metavar="URL", help="The volume.")]
+Folder = Annotated[Path, typer.Option(metavar="STUDY", help="Folder of the study.")]
+StartAt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STAGE", help=f"Do this stage and all after it again: {', '.join(STAGES)}."
+    ),
+]
 
 
-@app.command(name="reconstruct")
-@flatten
+@verb(app, "reconstruct")
 def reconstruct_(
-    url: Annotated[str, typer.Argument(help="The volume.")],
-    out: Annotated[Path, typer.Option(help="Folder of the study.")],
+    url: Url,
+    out: Folder,
     volume: VolumeOptions,
     somata: Somata,
     probability: Probability,
     labels: Labels,
-    trace: Trace,
+    tracing: Trace,
     run: RunOptions,
     talk: TalkOptions,
-    start_at: Annotated[
-        str | None, typer.Option(help=f"Do this stage and all after it again: {', '.join(STAGES)}.")
-    ] = None,
+    start_at: StartAt = None,
 ) -> None:
     """Find somata, segment and trace neurites, join them into neurons, and write a report."""
-    run_study(
-        url, out, volume, Recipe(somata, {**probability, **labels}, trace), run, talk, start_at
+    recipe = Recipe(somata, {**probability, **labels}, tracing)
+    run_study(url, out, volume, recipe, run, talk, start_at)
+
+
+@verb(app)
+def trace(
+    url: Url,
+    out: Folder,
+    volume: VolumeOptions,
+    somata: Somata,
+    probability: Probability,
+    labels: Labels,
+    tracing: Trace,
+    run: RunOptions,
+    talk: TalkOptions,
+    seeds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            exists=True,
+            dir_okay=False,
+            help="Somata to use instead of detecting them, .parquet or .csv.",
+            rich_help_panel="Somata",
+        ),
+    ] = None,
+    start_at: StartAt = None,
+) -> None:
+    """Trace neurons from given somata: the main job without their detection."""
+    recipe = Recipe(
+        somata, {**probability, **labels}, tracing, seeds=None if seeds is None else str(seeds)
     )
+    run_study(url, out, volume, recipe, run, talk, start_at)
 
 
 def run_study(
@@ -70,32 +99,24 @@ def run_study(
     source = source_of(url, volume)
     if run.plan:
         planned = plan(source, recipe, job_of(run))
-        rows = [(name.replace("_", " "), _cell(name, value)) for name, value in planned.items()]
-        answer(talk, planned, table(f"Plan for {url}", ("what", "value"), rows))
+        answer(talk, planned, facts(planned))
         return
     began = time.monotonic()
+    source.open()
+    Study(out).check_free(overwrite=run.overwrite)  # before the log is begun there
     start_log(Study(out).log)
     with Reporter(talk) as reporter:
         study = reconstruct(
             source, out, recipe=recipe, job=job_of(run, reporter), start_at=start_at
         )
-    _finish(study, talk, time.monotonic() - began)
-
-
-def _cell(name: str, value: object) -> str:
-    return format_bytes(float(value)) if name.endswith("bytes") else str(value)  # type: ignore[arg-type]
-
-
-def _finish(study: Study, talk: TalkOptions, seconds: float) -> None:
+    seconds = time.monotonic() - began
     summary = study.summary()
     document = {"study": str(study.folder), "seconds": round(seconds, 1), **summary}
-    rows = [(name.replace("_", " "), value) for name, value in summary.items()]
-    answer(talk, document, table(str(study.folder), ("what", "value"), rows))
+    answer(talk, document, facts(summary))
     note(talk, f"{seconds:.0f} s. Open {study.report}")
 
 
-@app.command()
-@flatten
+@verb(app)
 def report(
     folder: Annotated[Path, typer.Argument(metavar="STUDY", help="Folder of the study.")],
     talk: TalkOptions,
@@ -106,32 +127,43 @@ def report(
     note(talk, f"wrote {path}")
 
 
-@app.command()
-@flatten
+@verb(app)
 def demo(
     run: RunOptions,
     talk: TalkOptions,
-    out: Annotated[Path, typer.Option(help="Folder to make.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to make.")] = Path("demo"),
     size: Annotated[
-        Literal["tiny", "small", "demo"], typer.Option(help="Size of the phantom brain.")
+        Literal["tiny", "small", "demo"],
+        typer.Option(metavar="tiny|small|demo", help="Size of the phantom brain."),
     ] = "demo",
-    seed: Annotated[int, typer.Option(help="Which phantom brain.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Which phantom brain.")] = 0,
 ) -> None:
     """Make a phantom brain, reconstruct it, score the result and name the report."""
-    from projectome.workflows.demo import run_demo
+    from projectome.workflows.demo import SOMA_DISTANCE, run_demo
 
+    if run.plan:
+        planned = {"folder": str(out), **demo_plan(size)}
+        answer(talk, planned, facts(planned))
+        return
     began = time.monotonic()
     start_log(out / "demo.log")
     with Reporter(talk) as reporter:
         study, scores = run_demo(out, size=size, seed=seed, job=job_of(run, reporter))
     cable, found = scores.cable, scores.somata
+    near = f"somata within {SOMA_DISTANCE:g} um"
     rows = [
         (f"cable within {scores.distance_um:g} um", cable.recall, cable.precision, cable.f1),
-        ("somata within 15 um", found.recall, found.precision, found.f1),
+        (near, float(found.recall), float(found.precision), float(found.f1)),
     ]
     answer(
         talk,
         {"study": str(study.folder), "report": str(study.report), **scores.document()},
-        table("Against the truth", ("what", "recall", "precision", "F1"), rows),
+        table(("against the truth", "recall", "precision", "F1"), rows),
     )
     note(talk, f"{time.monotonic() - began:.0f} s. Open {study.report}")
+
+
+def demo_plan(size: str) -> dict[str, Any]:
+    """Return what the demonstration of a size works on."""
+    shape, neurons = PRESETS[size]
+    return {"voxels": shape, "neurons": neurons, "image_bytes": 2 * math.prod(shape)}

@@ -2,78 +2,87 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 import typer
 
 from projectome.cli.addresses import parse_box, source_of
-from projectome.cli.console import answer, note, start_verb_log, table
+from projectome.cli.console import answer, facts, note, start_verb_log
 from projectome.cli.look import describe
-from projectome.cli.options import RunOptions, TalkOptions, VolumeOptions, flatten
+from projectome.cli.options import RunOptions, TalkOptions, VolumeOptions, verb
 from projectome.cli.progress import Reporter
-from projectome.settings import format_bytes
 
-app = typer.Typer()
-LAYOUT = "Output"
+app = typer.Typer(rich_markup_mode=None)
 
 
-@app.command()
-@flatten
+@dataclass(frozen=True)
+class CopyOptions:
+    """What of a volume is written, and how.
+
+    Attributes
+    ----------
+    box
+        Part to copy [um, or level-0 voxels with px]; a bare : is everything.
+    permute
+        Turn the axes to run toward these directions, for instance PIR.
+    zarr_version
+        Version of OME-Zarr; 0.5 is sharded.
+    levels
+        Levels of the pyramid; by default down to 64 voxels.
+    labels
+        The voxels are labels: the pyramid takes modes, not means.
+    """
+
+    panel: ClassVar[str] = "Output"
+
+    box: str | None = None
+    permute: str | None = None
+    zarr_version: Literal["0.4", "0.5"] = "0.4"
+    levels: int | None = None
+    labels: bool = False
+
+
+@verb(app)
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="The volume to read.")],
     destination: Annotated[
         str, typer.Argument(metavar="DST", help="What to write: NAME.ome.zarr, or NAME.tif.")
     ],
     volume: VolumeOptions,
+    copy: CopyOptions,
     run: RunOptions,
     talk: TalkOptions,
-    box: Annotated[
-        str | None,
-        typer.Option(help="Part to copy, z0:z1,y0:y1,x0:x1 [um, or level-0 voxels with px]."),
-    ] = None,
-    permute: Annotated[
-        str | None,
-        typer.Option(help="Turn the axes to run toward these, for instance PIR.", metavar="CODE"),
-    ] = None,
-    zarr_version: Annotated[
-        Literal["0.4", "0.5"],
-        typer.Option(help="Version of OME-Zarr; 0.5 is sharded.", rich_help_panel=LAYOUT),
-    ] = "0.4",
-    labels: Annotated[
-        bool,
-        typer.Option("--labels", help="The voxels are labels.", rich_help_panel=LAYOUT),
-    ] = False,
-    levels: Annotated[
-        int | None, typer.Option(help="Levels of the pyramid.", rich_help_panel=LAYOUT)
-    ] = None,
 ) -> None:
     """Copy a volume into OME-Zarr or TIFF. No voxel moves or changes unless you say so."""
-    from projectome.workflows.convert import convert as copy
+    from projectome.workflows.convert import convert as write
 
     address = source_of(source, volume)
-    finest = address.pyramid()[0]
-    part = parse_box(box, finest) if box else None
+    pyramid = address.pyramid()
+    part = parse_box(copy.box, pyramid[0]) if copy.box else None
     if run.plan:
-        size = (part or finest.box).size * max(1, len(finest.channels)) * finest.dtype.itemsize
+        chosen = pyramid[address.level]
+        channels = len(chosen.channels) if address.channel is None else 1
+        share = 1.0 if part is None else part.size / pyramid[0].box.size
         planned: dict[str, Any] = {
             "source": source,
             "destination": destination,
-            "voxels": (part or finest.box).size,
-            "bytes": size,
+            "voxels": round(chosen.box.size * share),
+            "channels": max(1, channels),
+            "bytes": round(chosen.box.size * share) * max(1, channels) * chosen.dtype.itemsize,
         }
-        rows = [(k, format_bytes(v) if k == "bytes" else str(v)) for k, v in planned.items()]
-        answer(talk, planned, table("Plan", ("what", "value"), rows))
+        answer(talk, planned, facts(planned))
         return
     start_verb_log("convert")
     with Reporter(talk) as reporter:
-        written = copy(
+        written = write(
             address,
             destination,
             box=part,
-            permute=permute,
-            kind="labels" if labels else None,
-            version=zarr_version,
-            levels=levels,
+            permute=copy.permute,
+            kind="labels" if copy.labels else None,
+            version=copy.zarr_version,
+            levels=copy.levels,
             overwrite=run.overwrite,
             executor=run.executor,
             workers=run.workers,
@@ -81,4 +90,6 @@ def convert(
             on_event=reporter,
         )
     answer(talk, {"destination": destination, **describe(written)})
-    note(talk, f"wrote {destination}: {len(written)} levels")
+    levels_written = f"{len(written)} level" + "s" * (len(written) > 1)
+    done = "wrote" if reporter.ran else "nothing to do, the same call made"
+    note(talk, f"{done} {destination}: {levels_written}")

@@ -12,13 +12,23 @@ from projectome.io.skeletons.swc import read_swc
 from projectome.morphology.measure import measure
 
 
-def measure_files(files: Iterable[Path]) -> tuple[pd.DataFrame, list[Problem]]:
+def measure_files(
+    files: Iterable[Path],
+    *,
+    scale: float | None = None,
+    radius_scale: float | None = None,
+    expansion: float | None = None,
+) -> tuple[pd.DataFrame, list[Problem]]:
     """Return one row an SWC file, and what was doubtful in the files.
 
     Parameters
     ----------
     files
         SWC files.
+    scale, radius_scale
+        Micrometres in one unit of the coordinates and of the radii; as the files say if None.
+    expansion
+        Micrometres of the files in one micrometre of tissue; as the files say if None.
 
     Returns
     -------
@@ -30,7 +40,7 @@ def measure_files(files: Iterable[Path]) -> tuple[pd.DataFrame, list[Problem]]:
     rows: list[dict[str, object]] = []
     problems: list[Problem] = []
     for file in files:
-        found = read_swc(file)
+        found = read_swc(file, scale=scale, radius_scale=radius_scale, expansion=expansion)
         problems += found.problems
         rows.append({"file": file.stem, **measure(found.skeleton)})
     return pd.DataFrame(rows), problems
