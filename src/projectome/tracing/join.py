@@ -69,7 +69,8 @@ def propose_joins(
     The direction of a tip is that of the straight line that fits the last `direction_um` of its
     path best. A tip is seen from another at the angle between that line and the line from the
     middle of that piece of path to the other tip; measured from there, a step aside of a voxel
-    does not count as a bend however short the gap is.
+    does not count as a bend however short the gap is. What the path turns by in all is the angle
+    between the directions of the two tips; half of it is the third angle that counts.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def propose_joins(
     max_gap_um
         Largest distance between two tips [um].
     max_angle_deg
-        Largest angle at which either tip may be seen from the other [degrees].
+        Largest of the three angles [degrees].
     direction_um
         Length of path that tells the direction of a tip [um].
     evidence
@@ -90,13 +91,13 @@ def propose_joins(
     Returns
     -------
     pandas.DataFrame
-        An audit table of J rows, best first. With each of gap, two angles and lack of evidence
+        An audit table of J rows, best first. With each of gap, three angles and lack of evidence
         divided by half of what is allowed (for evidence: of 1), the ``score`` is
         ``exp(-sum of squares / 2)``. A join is ``accepted`` if each tip is the other's best
         choice, so that no tip is used twice, and if it closes no loop with better joins.
         ``probability`` is the score times its share of the score together with the best rival of
-        either tip: an order for review, not a calibrated probability. ``angle_deg`` is the larger
-        one of the two angles, ``evidence`` the mean along the gap.
+        either tip: an order for review, not a calibrated probability. ``angle_deg`` is the largest
+        of the three angles, ``evidence`` the mean along the gap.
 
     Raises
     ------
@@ -113,10 +114,12 @@ def propose_joins(
     pairs = cKDTree(position).query_pairs(max_gap_um, output_type="ndarray")
     pairs = pairs[skeleton.tree[tips[pairs[:, 0]]] != skeleton.tree[tips[pairs[:, 1]]]]
     pairs = _by_position(pairs, position)
+    a, b = pairs.T
     angle = np.column_stack(
         [
-            _angle(direction[here], position[there] - middle[here])
-            for here, there in (pairs.T, pairs.T[::-1])
+            _angle(direction[a], position[b] - middle[a]),
+            _angle(direction[b], position[a] - middle[b]),
+            _angle(direction[a], -direction[b]) / 2,
         ]
     )
     straight = (angle <= max_angle_deg).all(axis=1)
