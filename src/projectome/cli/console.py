@@ -29,6 +29,8 @@ LOG.addHandler(logging.NullHandler())
 LOG.propagate = False
 DIGITS = 4
 """Digits that the largest number of a column is shown with, if it has a fraction."""
+UNITS = ("_um", "_mm", "_bytes")
+"""Endings of names that are units."""
 RESUMABLE = ("reconstruct", "trace", "demo", "convert", "detect", "segment")
 """Verbs that go on where they were stopped."""
 
@@ -157,28 +159,35 @@ def column_texts(values: Sequence[Any]) -> list[str]:
     return [cell_text(value, decimals) for value in values]
 
 
-def cell_text(value: object, decimals: int = DIGITS - 1) -> str:
-    """Return a value for people: thousands apart, no powers of ten, x between sizes."""
+def cell_text(value: object, decimals: int) -> str:
+    """Return a cell for people: thousands apart, no powers of ten, a dash for nothing."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, float):
         return f"{value:,.{decimals}f}"
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    if isinstance(value, (tuple, list)):
-        return " x ".join(f"{v:g}" if is_number(v) else str(v) for v in value)
-    return str(value)
+    return f"{value:,}" if is_number(value) else str(value)
 
 
 def facts(entries: Mapping[str, Any]) -> str:
-    """Return names and values below one another; names ending in bytes are sizes."""
+    """Return names and values below one another, units in brackets."""
     rows = []
     for name, value in entries.items():
-        size = name.endswith("bytes") and is_number(value)
-        label = name.removesuffix("_bytes").replace("_", " ").strip()
-        rows.append((label, format_bytes(value) if size else cell_text(value)))
+        label, _, unit = name.rpartition("_") if name.endswith(UNITS) else (name, "", "")
+        label = label.replace("_", " ") + (f" [{unit}]" if unit and unit != "bytes" else "")
+        rows.append((label, fact_text(name, value)))
     width = max((len(label) for label, _ in rows), default=0)
     return "\n".join(f"{label:{width}}  {value}".rstrip() for label, value in rows)
+
+
+def fact_text(name: str, value: Any) -> str:
+    """Return one value for people; its name says whether it is a size."""
+    if isinstance(value, (tuple, list)):
+        between = " x " if "voxel" in name else ", "
+        return between.join(fact_text("", item) for item in value)
+    if name.endswith("bytes"):
+        return format_bytes(value)
+    text = column_texts([value])[0]
+    return text.rstrip("0").rstrip(".") if isinstance(value, float) and "." in text else text
 
 
 def explain(error: BaseException, words: Sequence[str]) -> int:

@@ -33,8 +33,14 @@ class PlainCommand(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help of the verb."""
-        usage = f"{ctx.command_path} {' '.join(usage_pieces(self))}"
-        formatter.write(page(usage, self.help or "", sections(self)))
+        width = min(shutil.get_terminal_size().columns, WIDEST)
+        formatter.write(verb_page(self, ctx.command_path, width))
+
+
+def verb_page(command: TyperCommand, path: str, width: int) -> str:
+    """Return the help of a verb that is called as `path`."""
+    usage = " ".join([path, *usage_pieces(command)])
+    return page(usage, command.help or "", sections(command), width)
 
 
 def metavar(parameter: Any) -> str:
@@ -82,7 +88,7 @@ def _text(item: Any) -> str:
     return " ".join(part for part in (item.help or "", *notes) if part)
 
 
-def page(usage: str, about: str, groups: list[Section]) -> str:
+def page(usage: str, about: str, groups: list[Section], width: int) -> str:
     """Return the text of a page of help.
 
     Parameters
@@ -93,8 +99,9 @@ def page(usage: str, about: str, groups: list[Section]) -> str:
         What it does.
     groups
         Its arguments and options, or verbs.
+    width
+        Characters a line.
     """
-    width = min(shutil.get_terminal_size().columns, WIDEST)
     column = min(30, max((len(left) for group in groups for left, _ in group.rows), default=0) + 4)
     lines = textwrap.wrap(f"Usage: {usage}", width, subsequent_indent=" " * 7)
     for paragraph in inspect.cleandoc(about).split("\n\n"):

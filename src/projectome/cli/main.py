@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from projectome.cli.help import Section, page
+from projectome.cli.help import WIDEST, Section, page
 
 
 class Verb(NamedTuple):
@@ -84,7 +85,9 @@ class LazyGroup(TyperGroup):
             ("--install-completion", "Let the shell complete verbs and options with the tab key."),
             ("--show-completion", "Print what that would install."),
         ]
-        formatter.write(page("projectome VERB ...", about, [*groups, Section("Options", options)]))
+        width = min(shutil.get_terminal_size().columns, WIDEST)
+        everything = [*groups, Section("Options", options)]
+        formatter.write(page("projectome VERB ...", about, everything, width))
 
 
 app = typer.Typer(

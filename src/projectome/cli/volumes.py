@@ -69,7 +69,7 @@ def convert(
             "destination": destination,
             "voxels": round(chosen.box.size * share),
             "channels": max(1, channels),
-            "bytes": round(chosen.box.size * share) * max(1, channels) * chosen.dtype.itemsize,
+            "size_bytes": round(chosen.box.size * share) * max(1, channels) * chosen.dtype.itemsize,
         }
         answer(talk, planned, facts(planned))
         return

@@ -79,8 +79,9 @@ def draw_view(
     space: Space,
     limits: tuple[float, float] | None = None,
     colours: str = "gray",
+    bar: bool = True,
 ) -> None:
-    """Draw one projection with a scale bar and anatomical letters."""
+    """Draw one projection with a scale bar, if wanted, and anatomical letters."""
     low, high = limits or contrast_limits(view.image)
     axes.imshow(
         view.image,
@@ -92,7 +93,8 @@ def draw_view(
     axes.set_axis_off()
     row, column = PLANE[view.axis]
     left, right, *_ = view.extent
-    scale_bar(axes, right - left)
+    if bar:
+        scale_bar(axes, right - left)
     direction_letters(axes, space.toward[row], space.toward[column])
 
 
@@ -188,7 +190,9 @@ def three_views(
     for axis in AXES:
         axes = figure.add_axes(places[axis])
         low, high = contrast_limits(views[axis].image)
-        draw_view(axes, views[axis], space=space, limits=(low, low + (high - low) / dim))
+        limits = low, low + (high - low) / dim
+        # The views have one scale, and the others can be too thin for a bar.
+        draw_view(axes, views[axis], space=space, limits=limits, bar=axis == "z")
         draw_traces(axes, skeletons, axis, colours=colours)
         if somata is not None and len(somata):
             draw_points(axes, somata, axis)

@@ -13,7 +13,7 @@ from projectome.plots.style import ACCENT, BACKGROUND, FOREGROUND, new_figure
 def plain_axes(axes: Axes) -> None:
     """Set light text and two thin lines on the dark ground."""
     axes.set_facecolor(BACKGROUND)
-    axes.tick_params(colors=FOREGROUND, labelsize=8)
+    axes.tick_params(which="both", colors=FOREGROUND, labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FOREGROUND)
     axes.xaxis.label.set_color(FOREGROUND)

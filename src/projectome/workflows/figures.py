@@ -49,7 +49,7 @@ def write_figures(
     neurons: pd.DataFrame,
     somata: Points,
 ) -> list[Path]:
-    """Draw the figures of a study and return their paths.
+    """Draw the figures of a study and return their paths; pictures that are none are removed.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def write_figures(
         dim=0.6,
     )
     paths.append(save(traces, folder / "traces.png"))
-    if len(owned):
+    if 0 < len(owned) < len(skeletons):
         figure = three_views(
             views,
             space=space,
@@ -96,4 +96,6 @@ def write_figures(
     lengths = neurons["length_tissue_um"].to_numpy() / 1000
     figure = length_figure(lengths, neurons["soma_id"].to_numpy() >= 0)
     paths.append(save(figure, folder / "lengths.png"))
+    for old in set(folder.glob("*.png")) - set(paths):
+        old.unlink()
     return paths

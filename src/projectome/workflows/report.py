@@ -135,6 +135,8 @@ def _said(document: Mapping[str, Any]) -> Iterable[str]:
 
 def _tables(neurons: pd.DataFrame, somata: pd.DataFrame) -> Iterable[str]:
     columns = ["id", "soma_id", "length_tissue_um", "length_um", "ends", "branches", "nodes"]
+    if (neurons["length_um"] == neurons["length_tissue_um"]).all():
+        columns.remove("length_um")
     ranked = neurons.sort_values(["length_um", "id"], ascending=[False, True])
     yield f"<h2>Longest {min(ROWS, len(ranked))} of {len(ranked):,} neurons and fragments</h2>"
     yield _table(ranked.head(ROWS), [c for c in columns if c in ranked])
@@ -142,8 +144,10 @@ def _tables(neurons: pd.DataFrame, somata: pd.DataFrame) -> Iterable[str]:
         kind=(ranked["soma_id"] >= 0).map({True: "neuron with soma", False: "fragment"})
     ).groupby("kind")["length_tissue_um"]
     summary = counts.agg(["count", "sum", "median", "max"]).reset_index()
-    summary.columns = pd.Index(["kind", "count", "sum_um", "median_um", "longest_um"])
-    yield "<h2>Counts and lengths (micrometres of tissue)</h2>"
+    summary.columns = pd.Index(
+        ["kind", "count", "all_tissue_um", "median_tissue_um", "longest_tissue_um"]
+    )
+    yield "<h2>Counts and lengths</h2>"
     yield _table(summary, list(summary.columns))
     if len(somata):
         yield f"<h2>Best {min(ROWS, len(somata))} of {len(somata):,} somata</h2>"
@@ -160,7 +164,7 @@ def _tiles(values: Mapping[str, str]) -> str:
 
 
 def _table(frame: pd.DataFrame, columns: Sequence[str]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
+    head = "".join(f"<th>{html.escape(_heading(name))}</th>" for name in columns)
     rows = (
         "<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row) + "</tr>"
         for row in frame[list(columns)].itertuples(index=False)
@@ -168,10 +172,19 @@ def _table(frame: pd.DataFrame, columns: Sequence[str]) -> str:
     return f"<div class=scroll><table><tr>{head}</tr>{''.join(rows)}</table></div>"
 
 
+def _heading(column: str) -> str:
+    """Return the name of a column for people: ``length_tissue_um`` is length [µm of tissue]."""
+    name, tissue, _ = column.partition("_tissue_um")
+    unit = " [µm of tissue]" if tissue else " [µm]" * column.endswith("_um")
+    return name.removesuffix("_um").removesuffix("_id").replace("_", " ") + unit
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
-    return html.escape(str(value))
+    if value == -1:  # no soma
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else html.escape(str(value))
 
 
 def _listing(section: Mapping[str, Any]) -> str:
