@@ -6,7 +6,7 @@ Notation: N nodes, S somata.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import chain
 
 import numba
 import numpy as np
@@ -112,7 +112,7 @@ def assign_somata(
         pieces, hung, np.searchsorted(used, owner[hung]), centre[used], radius[used]
     )
     audit = pd.concat([cuts, hangs], ignore_index=True)
-    return _numbered(_trees(whole), ids[used]), audit
+    return _numbered(whole.trees(), ids[used]), audit
 
 
 def _sorted_by_id(
@@ -200,30 +200,6 @@ def _with_somata(
         radius=np.concatenate([radius.astype(np.float32), radii]),
         kind=np.concatenate([np.full(count, SOMA, np.int32), kinds]),
     )
-
-
-def _trees(skeleton: Skeleton) -> list[Skeleton]:
-    """Return one skeleton a tree, in the order of the roots, in one go."""
-    order = np.argsort(skeleton.tree, kind="stable")
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    parent = skeleton.parent[order]
-    parent = np.where(parent < 0, -1, rank[parent])
-    starts = np.searchsorted(skeleton.tree[order], np.arange(len(skeleton.roots) + 1)).tolist()
-    trees = []
-    for first, beyond in pairwise(starts):
-        piece = slice(first, beyond)
-        nodes = order[piece]
-        trees.append(
-            Skeleton(
-                skeleton.coordinates[nodes],
-                np.maximum(parent[piece] - first, -1),
-                skeleton.space,
-                None if skeleton.radius is None else skeleton.radius[nodes],
-                None if skeleton.kind is None else skeleton.kind[nodes],
-            )
-        )
-    return trees
 
 
 def _numbered(trees: list[Skeleton], somata: NDArray[np.int64]) -> list[Neuron]:
