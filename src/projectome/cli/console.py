@@ -209,8 +209,6 @@ def explain(error: BaseException, words: Sequence[str]) -> int:
     if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":
-        error = CancelledError("Stopped.")
     if isinstance(error, ProjectomeError):
         LOG.error("%s: %s", type(error).__name__, error)
         _complain(error.problem() if as_json else None, str(error))

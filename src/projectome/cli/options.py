@@ -20,7 +20,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origi
 import typer
 
 from projectome.cli.help import PlainCommand
-from projectome.errors import ParameterError
+from projectome.errors import CancelledError, ParameterError
 
 
 @dataclass(frozen=True)
@@ -335,7 +335,10 @@ def flatten(function: Callable[..., Any]) -> Callable[..., Any]:
         for name, (kind, names) in groups.items():
             chosen = {n: given.pop(n) for n in names}
             given[name] = kind(**{n: value for n, value in chosen.items() if value is not None})
-        return function(**given)
+        try:
+            return function(**given)
+        except KeyboardInterrupt:
+            raise CancelledError("Stopped.") from None
 
     spread_out.__name__, spread_out.__doc__ = function.__name__, function.__doc__
     spread_out.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -150,9 +150,11 @@ def _tables(neurons: pd.DataFrame, somata: pd.DataFrame) -> Iterable[str]:
     yield "<h2>Counts and lengths</h2>"
     yield _table(summary, list(summary.columns))
     if len(somata):
-        yield f"<h2>Best {min(ROWS, len(somata))} of {len(somata):,} somata</h2>"
+        best = somata.sort_values("score", ascending=False) if "score" in somata else somata
+        first = "Best" if "score" in somata else "First"
+        yield f"<h2>{first} {min(ROWS, len(somata))} of {len(somata):,} somata</h2>"
         shown = [c for c in ("id", "z_um", "y_um", "x_um", "radius_um", "score") if c in somata]
-        yield _table(somata.sort_values("score", ascending=False).head(ROWS), shown)
+        yield _table(best.head(ROWS), shown)
 
 
 def _tiles(values: Mapping[str, str]) -> str:
