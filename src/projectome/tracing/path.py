@@ -95,7 +95,7 @@ def minimal_path(
     voxel_size
         Size of a voxel (z, y, x) [um].
     memory
-        Bytes that the search may use beside the costs given: 20 a voxel read at the most.
+        Bytes that the search may use beside the costs given: at most about 20 a voxel read.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def trace_path(
     contrast
         Cost of darkness, see `cost_from_intensity`.
     memory
-        Bytes that the search may use: 20 a voxel read at the most.
+        Bytes that the search may use: at most about 20 a voxel read.
 
     Returns
     -------
