@@ -20,6 +20,7 @@ from projectome.io.skeletons.swc import write_swc
 from projectome.io.source import VolumeSource
 from projectome.io.stores import mapped
 from projectome.io.tables import write_table
+from projectome.morphology.edit import smooth
 from projectome.morphology.measure import measure, tissue
 from projectome.tracing.assign import Neuron, assign_somata
 from projectome.tracing.join import apply_joins, propose_joins
@@ -30,6 +31,8 @@ from projectome.workflows.job import Job
 BLOCK = (128, 128, 128)
 """Voxels a block of skeletons; fixed, because where blocks meet can move a path by a voxel."""
 
+SMOOTHING = 2
+"""Rounds of smoothing: paths from voxel to voxel are about 11 % too long on straight tubes."""
 VOXELS = {
     "constant_um": 2.0,
     "min_tick_um": 4.0,
@@ -163,6 +166,7 @@ def trace_labels(
         min_tick_um=chosen["min_tick_um"],
         min_length_um=chosen["min_length_um"],
     )
+    forest = smooth(forest, rounds=SMOOTHING)
     look = Evidence(VolumeSource(str(probability)))
     joins = propose_joins(
         forest,
