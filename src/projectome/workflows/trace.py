@@ -32,7 +32,8 @@ BLOCK = (128, 128, 128)
 """Voxels a block of skeletons; fixed, because where blocks meet can move a path by a voxel."""
 
 SMOOTHING = 2
-"""Rounds of smoothing: paths from voxel to voxel are about 11 % too long on straight tubes."""
+"""Rounds of smoothing: on straight tubes, paths from voxel to voxel are 11 % too long, these leave
+0.8 %."""
 VOXELS = {
     "constant_um": 2.0,
     "min_tick_um": 4.0,
