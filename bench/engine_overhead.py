@@ -70,30 +70,37 @@ def loop(blocks: int) -> float:
     return best(once) / blocks * 1e6
 
 
-def main() -> None:
-    """Print the figures."""
-    blocks = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+def main(arguments: list[str] | None = None) -> dict[str, object]:
+    """Print the figures and return them."""
+    words = sys.argv[1:] if arguments is None else arguments
+    blocks = int(words[0]) if words else 10_000
+    found: dict[str, object] = {"blocks": blocks, "goal_two_processes_us": 100}
+
+    def tell(name: str, label: str, value: float) -> None:
+        found[name] = value
+        print(f"  {label:34}{value:8.1f}")
+
     print(f"{blocks} blocks that do nothing, best of {REPEATS} [us a block]")
-    print(f"  bare loop over the grid     {loop(blocks):8.1f}")
-    print(f"  serial, with ledger         {overhead(Serial(), blocks):8.1f}")
+    tell("loop_us", "bare loop over the grid", loop(blocks))
+    tell("serial_us", "serial, with ledger", overhead(Serial(), blocks))
     start = time.perf_counter()
     with Processes(2) as pool:
         list(pool.map(abs, range(4)))
-        started = time.perf_counter() - start
-        print(f"  two processes, with ledger  {overhead(pool, blocks):8.1f}")
-    print(f"  (starting two processes takes {started:.2f} s, once a workflow)")
+        found["start_two_processes_s"] = time.perf_counter() - start
+        tell("two_processes_us", "two processes, with ledger", overhead(pool, blocks))
     try:
         import distributed
     except ImportError:
-        print("  dask: not installed")
-        return
+        found["dask_us"] = "not installed"
+        return found
     from projectome.engine.dask import Dask
 
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
-        print(f"  dask, two processes         {overhead(Dask(client), blocks):8.1f}")
+        tell("dask_us", "dask, two processes", overhead(Dask(client), blocks))
         futures = best(lambda: client.gather(client.map(abs, range(1000), pure=False)))
-        print(f"  (dask itself, a task a block {futures / 1000 * 1e6:7.1f})")
+        tell("dask_itself_us", "dask itself, a task a block", futures / 1000 * 1e6)
+    return found
 
 
 if __name__ == "__main__":

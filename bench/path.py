@@ -199,8 +199,8 @@ def measure(
     return row
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Run the searches and print one JSON document."""
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Run the searches, print one JSON document and return it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--peer-python", help="interpreter that has dijkstra3d")
     parser.add_argument("--skimage-pairs", type=int, default=PAIRS, help="fewer for a quick look")
@@ -222,7 +222,9 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{number + 1}/{len(pairs)}", file=sys.stderr)
         if peer is not None:
             peer.close()
-    print(json.dumps(summary(name, costs, rows), indent=1))
+    result = summary(name, costs, rows)
+    print(json.dumps(result, indent=1))
+    return result
 
 
 def summary(name: str, costs: np.ndarray, rows: list[dict[str, Any]]) -> dict[str, Any]:
