@@ -34,7 +34,8 @@ lint: $(VENV)/.test $(VENV)/.lint
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 bench: $(VENV)/.test $(VENV)/.bench
 	$(BIN)/projectome bench

@@ -261,6 +261,14 @@ def test_reconstruct_writes_a_study(say, study):
     assert neurons["length_um"].sum() > 200
 
 
+def test_the_documentation_names_every_file_and_column(study):
+    page = (Path(__file__).parents[2] / "docs" / "study-folder.md").read_text()
+    tables = [path for path in study.iterdir() if path.suffix == ".parquet"]
+    columns = {name for table in tables for name in pd.read_parquet(table).columns}
+    names = {path.name for path in study.iterdir()}
+    assert [name for name in sorted(names | columns) if f"`{name}`" not in page] == []
+
+
 def test_reconstruct_again_has_nothing_to_do(say, study, brain):
     said = say("reconstruct", brain, "--out", study, "--executor", "serial")
     assert said.status == 0

@@ -12,7 +12,7 @@ from projectome.cli.main import VERBS, load
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "command-line.md"
 MARK = "<!-- below: written by tests/docs/command_line.py -->\n"
-WIDTH = 100
+WIDTH = 84
 
 
 def reference() -> str:
@@ -23,8 +23,8 @@ def reference() -> str:
         if verb.panel != panel:
             panel = verb.panel
             lines += [f"## {panel}", ""]
-        without_colour = verb_page(load(name), f"projectome {name}", WIDTH)
-        lines += [f"### {name}", "", "```text", without_colour.rstrip(), "```", ""]
+        text = verb_page(load(name), f"projectome {name}", WIDTH).rstrip()
+        lines += [f"### {name}", "", "```text", text, "```", ""]
     return "\n".join(lines).replace("\x1b[1m", "").replace("\x1b[0m", "").rstrip() + "\n"
 
 

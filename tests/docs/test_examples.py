@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,13 +90,15 @@ def name(page: Path) -> str:
 )
 def test_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {"__name__": "__example__"}
+    module = types.ModuleType("__example__")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in blocks(page.read_text(encoding="utf-8")):
         if block.language not in RUN or block.skipped:
             continue
         if block.language == "python":
-            code = compile("\n" * block.line + block.code, str(page), "exec")
-            exec(code, namespace)  # noqa: S102
+            text = "\n" * block.line + block.code
+            code = compile(text, str(page), "exec", dont_inherit=True)
+            exec(code, vars(module))  # noqa: S102
             continue
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block.code],
@@ -166,6 +169,16 @@ def test_a_block_is_skipped_only_with_a_reason_right_above():
 
 def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    decisions = (ROOT / "docs/decisions/index.md").read_text(encoding="utf-8")
     for page in sorted((ROOT / "docs").rglob("*.md")):
         place = page.relative_to(ROOT / "docs").as_posix()
-        assert f": {place}\n" in navigation, f"{place} is in no menu"
+        listed = f": {place}\n" in navigation or f"]({page.name})" in decisions
+        assert listed, f"{place} is in no menu, nor in docs/decisions/index.md"
+
+
+def test_the_module_of_every_public_name_is_in_the_reference():
+    pages = "".join(page.read_text() for page in (ROOT / "docs/reference").glob("*.md"))
+    stub = (ROOT / "src/projectome/__init__.pyi").read_text(encoding="utf-8")
+    modules = set(re.findall(r"^from (projectome\.[\w.]+) import", stub, re.MULTILINE))
+    assert len(modules) > 20
+    assert [name for name in sorted(modules) if f"::: {name}\n" not in pages] == []

@@ -35,10 +35,13 @@ class Study:
     Attributes
     ----------
     folder
-        The folder itself.
+        The folder itself; a text is taken for its path.
     """
 
     folder: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))
 
     @property
     def toml(self) -> Path:
