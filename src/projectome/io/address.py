@@ -120,7 +120,7 @@ def join(url: str | os.PathLike[str], *parts: str) -> str:
     ----------
     url
         Address of the folder.
-    parts
+    *parts
         Relative paths with ``/`` between names, for instance ``"scale0/image"``.
 
     Returns

@@ -207,10 +207,12 @@ def write_volume(
         What to write. Of a pyramid the finest level is written, and the others are made anew.
     url
         Where: a path, s3:// or gs://.
-    version, chunks, shards, levels, overwrite, endpoint, anonymous
+    version, chunks, shards, levels, overwrite
         See `create_volume`.
     on_progress
         Told about the voxels of all levels.
+    endpoint, anonymous
+        See `create_volume`.
 
     Returns
     -------
