@@ -125,13 +125,14 @@ def path(
     ] = None,
 ) -> None:
     """Find the path of least cost through two points or more; only a corridor is read."""
-    from projectome.workflows.path import path_skeleton
+    from projectome.tracing.path import trace_path
 
     check_free(out, write.overwrite, (".swc",))
     source = source_of(url, volume)
     finest = source.pyramid()[0]
     points = [parse_point(text, finest) for text in (start, *(via or []), stop)]
-    skeleton, found = path_skeleton(source, points)
+    found = trace_path(source.open(), points)
+    skeleton = found.to_skeleton()
     write_swc(skeleton, out)
     share = found.voxels_read / source.open().box.size
     document = {
