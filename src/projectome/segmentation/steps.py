@@ -24,6 +24,7 @@ from projectome.segmentation.components import (
     touching_pairs,
 )
 from projectome.segmentation.noise import NoiseMap
+from projectome.segmentation.ridges import on_ridge, ridge_halo
 
 FULL = 255
 """Stored value of probability 1; probabilities are kept as uint8."""
@@ -106,21 +107,32 @@ class LabelBlocks(BlockStep):
     grid
         The blocks; every phase uses the same.
     low
-        Voxels with at least this probability are foreground.
+        Voxels with at least this probability are foreground,
+    ridge_share
+        if they respond at least this share as strongly as the strongest near them; see
+        `projectome.segmentation.ridges.on_ridge`.
     """
 
     name: ClassVar[str] = "label-blocks"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     bytes_per_voxel: ClassVar[int] = 24
 
     probability: VolumeSource
     grid: BlockGrid
     low: float
+    ridge_share: float
+
+    def halo(self) -> Triple:
+        """Return how far the strongest near a voxel is looked for."""
+        return ridge_halo(self.probability.open().voxel_size)
 
     def __call__(self, block: Block) -> dict[str, object]:
         """Return ``labels`` (uint32) and ``fragments`` (a table)."""
         volume = self.probability.open()
-        labels, table = label_block(volume.read(block.core), self.low * FULL, block, volume.shape)
+        read = volume.read(block.read).astype(np.uint8, copy=False)
+        middle = on_ridge(read, volume.voxel_size, self.ridge_share)
+        score = np.where(middle, read, np.uint8(0))[block.inner]
+        labels, table = label_block(score, self.low * FULL, block, volume.shape)
         number = self.grid.linear(block.index)
         ids = fragment_id(number, table["local"].to_numpy())
         table["peak"] /= FULL

@@ -44,16 +44,16 @@ class Neuron:
 
 
 def assign_somata(
-    skeleton: Skeleton, somata: Points, *, margin_um: float
+    skeleton: Skeleton, somata: Points, *, margin_um: float, min_stem_um: float = 0.0
 ) -> tuple[list[Neuron], pd.DataFrame]:
     """Give each fragment to the soma it touches, and cut those that touch several.
 
     A fragment touches a soma if one of its nodes lies within the radius of the soma and a margin
     of its centre; a node that is so close to several touches the one whose surface is nearest. If
     a fragment touches several somata, each node goes to the one that is nearest along the tree,
-    and the edges between nodes of different somata are cut. What lies inside its soma is
-    replaced by one node at the centre, and every remaining piece hangs on that by its nearest
-    node.
+    and the edges between nodes of different somata are cut. What lies inside its soma, or
+    within the margin around it, where the rim of the soma looks like neurites, is replaced by one
+    node at the centre, and every remaining piece hangs on that by its nearest node.
 
     Parameters
     ----------
@@ -64,6 +64,8 @@ def assign_somata(
         0 on.
     margin_um
         How far from the surface of a soma a fragment still touches it [um].
+    min_stem_um
+        What hangs on a soma and has less cable than this is removed: its rim [um].
 
     Returns
     -------
@@ -85,7 +87,7 @@ def assign_somata(
     UnknownNameError
         If the somata have no radii.
     """
-    check_lengths(margin_um=margin_um)
+    check_lengths(margin_um=margin_um, min_stem_um=min_stem_um)
     if somata.space != skeleton.space:
         raise SpaceMismatchError(
             f"The somata lie in {somata.space}, the fragments in {skeleton.space}. Carry one of "
@@ -101,9 +103,12 @@ def assign_somata(
     )
     parent = skeleton.parent.copy()
     parent[cut[:, 0]] = -1
-    outside = ~_inside(skeleton.coordinates, owner, centre, radius)
+    outside = ~_inside(skeleton.coordinates, owner, centre, radius + margin_um)
     pieces = replace(skeleton, parent=parent).take(outside)
     owner = owner[outside]
+    cable = np.bincount(pieces.tree, weights=pieces.lengths, minlength=len(pieces.roots))
+    stays = (owner < 0) | (cable[pieces.tree] >= min_stem_um)
+    pieces, owner = pieces.take(stays), owner[stays]
     hung = _nearest_of_each(pieces, owner, centre)
     ends = np.stack([pieces.coordinates[hung], centre[owner[hung]]], axis=1)
     hangs = audit_table("soma", ends, accepted=True, a=ids[owner[hung]])
@@ -156,14 +161,14 @@ def _inside(
     position: NDArray[np.float64],
     owner: NDArray[np.int64],
     centre: NDArray[np.float64],
-    radius: NDArray[np.float64],
+    reach: NDArray[np.float64],
 ) -> NDArray[np.bool_]:
-    """Say which nodes lie inside the soma that owns them."""
+    """Say which nodes lie within reach of the soma that owns them."""
     inside = np.zeros(len(position), dtype=bool)
     owned = np.flatnonzero(owner >= 0)
     soma = owner[owned]
     away = np.linalg.norm(position[owned] - centre[soma], axis=1)
-    inside[owned] = away < radius[soma]
+    inside[owned] = away < reach[soma]
     return inside
 
 

@@ -22,7 +22,7 @@ from projectome.workflows.segment import Labelling
 from projectome.workflows.study import ADDRESSES, Study, as_plain, differences
 from projectome.workflows.trace import Tracing
 
-NOISE_SAMPLES = 8
+NOISE_SAMPLES = 6
 """Boxes along each axis in which noise is measured."""
 CONTRAST = 18.0
 """Tube response that gives a probability of one half, in levels of noise."""
@@ -194,7 +194,9 @@ def resolve_recipe(source: VolumeSource, recipe: Recipe, *, study: Study | None 
     contrast = given.pop("contrast", CONTRAST)
     blank = NeuriteProbability(source, UNIFORM, contrast, neurite_um)
     check_names(recipe.detect, chosen(DetectSomata(source, 0, 1)), "detect")
-    detection = DetectSomata(source, 0, 1, **recipe.detect)
+    # Expansion makes somata larger, too.
+    usual = {"radius_um": [r * volume.space.expansion for r in DetectSomata.radius_um]}
+    detection = DetectSomata(source, 0, 1, **{**usual, **recipe.detect})
     check_names(recipe.trace, (f.name for f in fields(Tracing)), "trace")
     labels, tracing = Labelling(**labelling), Tracing(**recipe.trace).resolved(volume.voxel_size)
     grey, noise = remembered(study, source, blank) or (

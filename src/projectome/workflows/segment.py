@@ -37,11 +37,15 @@ class Labelling:
         A neurite needs a voxel with at least this probability.
     min_voxels
         A neurite needs at least so many voxels.
+    ridge_share
+        Voxels that respond less than this share as strongly as the strongest within two voxels are
+        the halo of a neurite and no part of it.
     """
 
     low: float = 0.25
     high: float = 0.5
     min_voxels: int = 30
+    ridge_share: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0 < self.low <= self.high <= 1:
@@ -50,6 +54,8 @@ class Labelling:
             )
         if self.min_voxels < 1:
             raise ParameterError(f"min_voxels is 1 or more, not {self.min_voxels}.")
+        if not 0 <= self.ridge_share <= 1:
+            raise ParameterError(f"ridge_share lies between 0 and 1, not at {self.ridge_share}.")
 
 
 def storage(shape: Triple) -> tuple[Version, Triple]:
@@ -179,14 +185,16 @@ def write_labels(
         "version": version,
         "kind": "labels",
     }
-    grid = job.grid(LabelBlocks, volume.shape, chunks=chunks, ledger=ledger)
+    cut = job.grid(LabelBlocks, volume.shape, chunks=chunks, ledger=ledger)
+    step = LabelBlocks(source, cut, labelling.low, labelling.ridge_share)
+    grid = BlockGrid(cut.domain, cut.block_shape, step.halo())
     local, rows = work / "fragments.ome.zarr", TableSink(str(work / "fragments"))
     # Local numbers mean nothing but on the grid that they were made on.
     key = digest([record.key, plain(grid)])
     if anew or not is_finished(local, key):
         writer = begin_volume(local, anew=anew, levels=1, provenance=key, **common)
         sinks = Sinks({"labels": ArraySink(writer), "fragments": rows})
-        job.run(LabelBlocks(source, grid, labelling.low), grid, sinks, ledger)
+        job.run(step, grid, sinks, ledger)
         writer.finish()
     fragments = VolumeSource(str(local))
     match = MatchFaces(fragments, grid)
