@@ -458,6 +458,35 @@ def test_a_defect_keeps_its_traceback_in_a_log(say, brain, tmp_path, monkeypatch
     assert "Traceback" in Path(log).read_text()
 
 
+def test_a_place_that_cannot_be_written_is_no_defect(say, brain, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    said = say("reconstruct", brain, "--out", tmp_path / "file" / "study")
+    assert said.status == 1
+    assert "Cannot write" in said.err
+    assert "defect" not in said.err
+    monkeypatch.setenv("PROJECTOME_CACHE", str(tmp_path / "file"))
+    said = say("convert", brain, tmp_path / "a.tif")
+    assert said.status == 0, "without a place for the log"
+
+    def break_down(*args: object, **kwargs: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("projectome.imaging.projection.mip", break_down)
+    said = say("mip", brain, "--out", tmp_path / "a.png")
+    assert "Traceback" in said.err
+    assert "the lines above" in said.err
+
+
+def test_info_of_many_channels_and_of_a_turned_grid(say, tmp_path):
+    many = tmp_path / "many.ome.zarr"
+    volume = projectome.Volume.from_array(np.ones((30, 2, 4, 4), np.uint8), voxel_size=(1, 1, 1))
+    projectome.write_volume(volume, str(many))
+    line = next(text for text in say("info", many).out.splitlines() if "channels" in text)
+    assert line.endswith("and 18 more")
+    assert len(say("info", many, "--json").json["channels"]) == 30
+    assert "grid" not in say("info", many).out
+
+
 def test_addresses_without_a_bucket(say, monkeypatch):
     said = say("info", "s3:///brain.zarr")
     assert said.status == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -20,7 +21,7 @@ from rich.console import Console
 
 from projectome.cli.options import TalkOptions
 from projectome.core.provenance import software_version
-from projectome.errors import CancelledError, ProjectomeError, RunError
+from projectome.errors import AccessDeniedError, CancelledError, ProjectomeError, RunError
 from projectome.settings import format_bytes, resolve
 
 STDERR = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
@@ -42,9 +43,20 @@ def start_log(path: Path) -> None:
     ----------
     path
         Where; its folder is made.
+
+    Raises
+    ------
+    AccessDeniedError
+        If it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     stop_log()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except OSError as error:
+        raise AccessDeniedError(
+            f"Cannot write the log {path}: {error.strerror}. Choose another output."
+        ) from None
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOG.addHandler(handler)
@@ -61,8 +73,9 @@ def stop_log() -> None:
 
 
 def start_verb_log(verb: str) -> None:
-    """Start the log of a verb whose output is not a folder, in the cache."""
-    start_log(logs_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{verb}-{os.getpid()}.log")
+    """Start the log of a verb whose output is not a folder, in the cache if that can be written."""
+    with contextlib.suppress(AccessDeniedError):
+        start_log(logs_folder() / f"{time.strftime('%Y%m%d-%H%M%S')}-{verb}-{os.getpid()}.log")
 
 
 def logs_folder() -> Path:
@@ -237,10 +250,13 @@ def _unexpected(error: BaseException, as_json: bool) -> int:
     """Keep the traceback of a defect in a log and say where it is."""
     if log_file() is None:
         start_verb_log("crash")
-    LOG.error("%s", "".join(traceback.format_exception(error)))
+    details = "".join(traceback.format_exception(error))
+    LOG.error("%s", details)
+    if log_file() is None:
+        STDERR.print(details)
     text = (
         f"{type(error).__name__}: {error}. This is a defect of projectome; the details are in "
-        f"{log_file()}. Please report it with that file."
+        f"{log_file() or 'the lines above'}. Please report it with them."
     )
     problem = {"type": "urn:projectome:Defect", "title": "Defect", "status": 500, "detail": text}
     _complain(problem if as_json else None, text)

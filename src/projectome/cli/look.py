@@ -23,6 +23,8 @@ from projectome.core.volume import Pyramid, Volume
 from projectome.settings import format_bytes
 
 app = typer.Typer(rich_markup_mode=None)
+SHOWN = 12
+"""Channels that `info` names; --json has all."""
 Url = Annotated[
     str, typer.Argument(metavar="URL", help="Path or address: file, s3://, gs://, https://.")
 ]
@@ -41,6 +43,7 @@ def describe(pyramid: Pyramid) -> dict[str, Any]:
             "shape": level.shape,
             "voxel_size_um": level.voxel_size,
             "translation_um": level.affine.translation,
+            "matrix": level.affine.matrix,
             "chunks": level.chunks,
             "bytes": level.nbytes,
         }
@@ -104,8 +107,11 @@ def _page(pyramid: Pyramid) -> str:
         lines.append(f"orientation  {ways}")
     else:
         lines.append("orientation  unknown; state it with --orientation CODE --meaning toward|from")
+    if not first.affine.is_grid:
+        lines.append("grid         turned against the axes; --json has the matrix")
     if first.channels:
-        lines.append("channels     " + ", ".join(first.channels))
+        more = f" and {len(first.channels) - SHOWN} more" if len(first.channels) > SHOWN else ""
+        lines.append("channels     " + ", ".join(first.channels[:SHOWN]) + more)
     if space.expansion != 1:
         lines.append(f"expansion    {space.expansion:g}: micrometres above are of the gel")
     return "\n".join(lines)
