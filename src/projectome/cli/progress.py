@@ -44,7 +44,8 @@ class Reporter:
         self._bar: Progress | None = None
         self._tasks: dict[str, object] = {}
         self._counts: dict[str, list[int]] = {}
-        self._spoke = self._began = 0.0
+        self._spoke = 0.0
+        self._first: tuple[float, int] | None = None
 
     def __enter__(self) -> Reporter:
         if STDERR.is_terminal and not self._quiet:
@@ -96,10 +97,13 @@ class Reporter:
 
     def _start(self, event: RunStarted) -> None:
         self.ran = True
-        self._counts[event.step] = [event.skipped, event.total, event.skipped]
-        self._spoke = self._began = time.monotonic()
+        self._counts[event.step] = [event.skipped, event.total]
+        self._first = None
+        self._spoke = time.monotonic()
         if event.skipped:
-            self._say(f"    {event.step}: {event.skipped} of {event.total} blocks are done already")
+            self._say(
+                f"    {event.step}: {event.skipped:,} of {event.total:,} blocks are done already"
+            )
         if self._bar is not None:
             self._tasks[event.step] = self._bar.add_task(
                 event.step, total=event.total, completed=event.skipped
@@ -108,13 +112,18 @@ class Reporter:
     def _advance(self, event: BlockDone) -> None:
         counts = self._counts[event.step]
         counts[0] += 1
+        if self._first is None:  # the first block pays for starting the workers
+            self._first = time.monotonic(), counts[0]
         if self._bar is not None:
             self._bar.advance(self._tasks[event.step])  # type: ignore[arg-type]
-        elif time.monotonic() - self._spoke > QUIET_SECONDS:
+        elif counts[0] < counts[1] and time.monotonic() - self._spoke > QUIET_SECONDS:
             self._spoke = time.monotonic()
-            worked, gone = counts[0] - counts[2], self._spoke - self._began
-            left = gone / worked * (counts[1] - counts[0])
-            self._say(f"    {event.step}: {counts[0]} of {counts[1]} blocks, {_about(left)} to go")
+            began, before = self._first
+            left = ""
+            if counts[0] > before:
+                seconds = (self._spoke - began) / (counts[0] - before) * (counts[1] - counts[0])
+                left = f", {_about(seconds)} to go"
+            self._say(f"    {event.step}: {counts[0]:,} of {counts[1]:,} blocks{left}")
 
     def _finish(self, event: RunFinished) -> None:
         report = event.report
