@@ -232,7 +232,7 @@ def test_what_is_written_reads_back(skeleton):
     found = parse_swc(text)
     assert same(found.skeleton, skeleton)
     assert found.ids.tolist() == list(range(1, len(skeleton) + 1))
-    assert not any("unit" in p.message for p in found.problems)
+    assert not any("no unit is stated" in p.message for p in found.problems)
     assert format_swc(found.skeleton, forest=True) == text
 
 
