@@ -25,7 +25,8 @@ from projectome.io.access import (
 from projectome.io.address import Address, parse
 from projectome.io.failures import mapped
 
-CACHE_LIMIT = 128 * 2**20
+CACHE_LIMIT = 32 * 2**20
+"""What a block shares with the next is worth keeping, and hardly more [bytes]."""
 CONCURRENCY = 128
 PATIENCE = 60.0
 """Seconds that a request may take before its size is looked at."""
@@ -40,7 +41,7 @@ def context() -> ts.Context:
     Returns
     -------
     tensorstore.Context
-        A chunk cache of 128 MiB, 128 requests at a time a service, and retries that start after
+        A chunk cache of 32 MiB, 128 requests at a time a service, and retries that start after
         50 ms and give up within about 10 s. Files are not synced to disk one by one: writes are
         safe against the death of processes, not against the loss of power. Worker processes are
         given their share of the cores in ``PROJECTOME_THREADS``.
