@@ -19,6 +19,7 @@ from projectome.core.space import Space
 from projectome.plots.style import (
     ACCENT,
     FOREGROUND,
+    OUTLINE,
     direction_letters,
     neuron_colours,
     new_figure,
@@ -134,12 +135,14 @@ def draw_points(axes: Axes, points: Points, axis: AxisName) -> None:
 def mip_figure(view: View, *, space: Space, title: str = "", width: float = 8.0) -> Figure:
     """Return a figure of one projection."""
     left, right, bottom, top = view.extent
-    height = max(1.2, width * (bottom - top) / max(right - left, 1e-9))
-    figure = new_figure(width, min(height, 3 * width) + (0.35 if title else 0))
-    axes = figure.add_axes((0.0, 0.0, 1.0, 0.94 if title else 1.0))
+    height = min(max(1.2, width * (bottom - top) / max(right - left, 1e-9)), 3 * width)
+    header = HEADER if title else 0.0
+    figure = new_figure(width, height + header)
+    axes = figure.add_axes((0.0, 0.0, 1.0, height / (height + header)))
     draw_view(axes, view, space=space)
     if title:
-        figure.text(0.01, 0.975, title, color=FOREGROUND, fontsize=10, va="center")
+        middle = 1 - header / 2 / (height + header)
+        figure.text(0.01, middle, title, color=FOREGROUND, fontsize=10, va="center")
     return figure
 
 
@@ -202,7 +205,7 @@ def three_views(
         row, column = (space.axes[place] for place in PLANE[axis])
         axes.text(
             0.012, 0.985, f"{column} \u2192  {row} \u2193", transform=axes.transAxes,
-            color=FOREGROUND, fontsize=8, ha="left", va="top",
+            color=FOREGROUND, fontsize=8, ha="left", va="top", path_effects=OUTLINE,
         )  # fmt: skip
     if title:
         middle = 1 - HEADER / 2 / total_h

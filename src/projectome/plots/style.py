@@ -9,12 +9,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from projectome.core.space import OPPOSITE, Direction
 from projectome.io.stores import atomic_write
 
 BACKGROUND, FOREGROUND, ACCENT = "#101418", "#e8ecf0", "#f2b134"
+OUTLINE = [withStroke(linewidth=2, foreground=BACKGROUND)]
+"""Keeps text readable over a bright image."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -61,11 +64,13 @@ def scale_bar(axes: Axes, width_um: float, *, room: float = 0.3) -> None:
     y1, y0 = axes.get_ylim()[0], axes.get_ylim()[1]
     right = x1 - 0.04 * (x1 - x0)
     bottom = y1 - 0.05 * (y1 - y0)
-    axes.plot([right - length, right], [bottom, bottom], color="white", lw=3, solid_capstyle="butt")
+    for colour, width in ((BACKGROUND, 5), ("white", 3)):
+        ends = [right - length, right], [bottom, bottom]
+        axes.plot(*ends, color=colour, lw=width, solid_capstyle="butt")
     text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
     axes.text(
         right - length / 2, bottom - 0.015 * (y1 - y0), text,
-        color="white", ha="center", va="bottom", fontsize=8,
+        color="white", ha="center", va="bottom", fontsize=8, path_effects=OUTLINE,
     )  # fmt: skip
 
 
@@ -83,7 +88,7 @@ def direction_letters(axes: Axes, rows: Direction | None, columns: Direction | N
     def put(x: float, y: float, direction: Direction) -> None:
         axes.text(
             x, y, direction[0].upper(), transform=axes.transAxes, color=ACCENT,
-            ha="center", va="center", fontsize=9, fontweight="bold",
+            ha="center", va="center", fontsize=9, fontweight="bold", path_effects=OUTLINE,
         )  # fmt: skip
 
     if columns is not None:
