@@ -18,7 +18,7 @@ from projectome.imaging.normalise import single_channel
 AxisName: TypeAlias = Literal["z", "y", "x"]
 Span: TypeAlias = tuple[float | None, float | None]
 
-PIECE_BYTES = 64 * 2**20
+PIECE_BYTES = 16 * 2**20
 """What is read at a time."""
 
 SAMPLED_VOXELS = 250_000
@@ -72,7 +72,7 @@ def mip(
     Returns
     -------
     Projection
-        In the type of the volume. At most 64 MiB, or one chunk, are read at a time.
+        In the type of the volume. At most 16 MiB, or one chunk, are read at a time.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def profile(
     pandas.DataFrame
         A row a plane: its place (``z_um``, ``y_um`` or ``x_um``, of the centres of its voxels),
         ``mean`` and ``max`` of all its voxels, and columns such as ``p50``. Percentiles come from
-        a regular grid of at most 250,000 voxels of the plane. At most 64 MiB, or one chunk, are
+        a regular grid of at most 250,000 voxels of the plane. At most 16 MiB, or one chunk, are
         read at a time.
 
     Raises
