@@ -36,6 +36,9 @@ THREAD_LIMITS = (
     "NUMBA_NUM_THREADS",
     "PROJECTOME_THREADS",  # tensorstore, see `projectome.io.clients.context`
 )
+FREED = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": str(2**20)}
+"""For glibc (others do not look): the arrays of a finished block go back to the system and do not
+lie about in pieces. A worker is smaller by about 50 to 100 MB, and slower by 2 %."""
 TRACEBACK = "In the worker:"
 """Begins the note that an error takes home."""
 GRACE = 5.0
@@ -223,7 +226,7 @@ class _Worker:
         self._payload: bytes | None = None
         self._lost: WorkerLostError | None = None
         self.process: BaseProcess = context.Process(target=_serve, args=(other,), daemon=True)
-        with _environment({name: str(threads) for name in THREAD_LIMITS}):
+        with _environment({**dict.fromkeys(THREAD_LIMITS, str(threads)), **FREED}):
             self.process.start()
         other.close()
         self._ready = False

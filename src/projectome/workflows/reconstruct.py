@@ -71,17 +71,18 @@ def reconstruct(
     study = Study(Path(folder))
     study.check_free(overwrite=job.overwrite)
     source.open()  # before anything is written
-    with study.lock(), job.open() as job:
+    with study.lock():
         with job.stage("normalise", 1, len(STAGES)):
             known = None if "normalise" in again else study
             resolved = resolve_recipe(source, recipe or Recipe(), study=known)
             study.begin(resolved.document(), overwrite=job.overwrite)
-        with job.stage("detect", 2, len(STAGES)):
-            _detect(study, resolved, job, again="detect" in again)
-        with job.stage("segment", 3, len(STAGES)):
-            _segment(study, resolved, job, again="segment" in again)
-        with job.stage("trace", 4, len(STAGES)):
-            _trace(study, resolved, job, again="trace" in again)
+        with job.open() as crew:
+            with job.stage("detect", 2, len(STAGES)):
+                _detect(study, resolved, crew, again="detect" in again)
+            with job.stage("segment", 3, len(STAGES)):
+                _segment(study, resolved, crew, again="segment" in again)
+            with job.stage("trace", 4, len(STAGES)):
+                _trace(study, resolved, crew, again="trace" in again)
         with job.stage("report", 5, len(STAGES)):
             _report(study, resolved, again="report" in again)
         study.tidy()
