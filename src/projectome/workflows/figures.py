@@ -49,7 +49,7 @@ def write_figures(
     neurons: pd.DataFrame,
     somata: Points,
 ) -> list[Path]:
-    """Draw the figures of a study and return their paths; pictures that are none are removed.
+    """Draw the figures of a study and return their paths.
 
     Parameters
     ----------
@@ -96,6 +96,4 @@ def write_figures(
     lengths = neurons["length_tissue_um"].to_numpy() / 1000
     figure = length_figure(lengths, neurons["soma_id"].to_numpy() >= 0)
     paths.append(save(figure, folder / "lengths.png"))
-    for old in set(folder.glob("*.png")) - set(paths):
-        old.unlink()
     return paths

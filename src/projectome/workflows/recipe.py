@@ -158,8 +158,9 @@ def check_names(given: Iterable[str], known: Iterable[str], stage: str) -> None:
     UnknownNameError
         Naming the stage, and what is near.
     """
-    for name in sorted(set(given) - set(known)):
-        raise UnknownNameError(f"parameter of the stage {stage!r}", name, known)
+    names = list(known)
+    for name in sorted(set(given) - set(names)):
+        raise UnknownNameError(f"parameter of the stage {stage!r}", name, names)
 
 
 def resolve_recipe(source: VolumeSource, recipe: Recipe, *, study: Study | None = None) -> Resolved:
