@@ -24,6 +24,7 @@ from projectome.errors import (
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.documents import parse_json
+from projectome.io.volumes.chunked import ChunkedArray
 from projectome.io.volumes.ngff import Multiscale, ome_attributes, parse_multiscale
 from projectome.io.volumes.options import (
     UNFINISHED,
@@ -37,7 +38,6 @@ from projectome.io.volumes.options import (
 )
 from projectome.io.volumes.zarr_array import (
     ArrayDocument,
-    ZarrArray,
     open_array,
     open_bare,
     read_document,
@@ -215,7 +215,8 @@ def open_multiscale(group: Group, options: OpenOptions) -> Pyramid:
         )
         for document in documents[: len(matrices)]
     ]
-    _check_levels(image, arrays, matrices, problems, group.url)
+    _check_levels(image, arrays, matrices, group.url)
+    _compare_names(image, documents, problems)
     channels: tuple[str, ...] = ()
     if channel_axis is not None:
         count = arrays[0].shape[0]
@@ -300,9 +301,8 @@ def _check_ranks(image: Multiscale, documents: list[ArrayDocument], url: str) ->
 
 def _check_levels(
     image: Multiscale,
-    arrays: list[ZarrArray],
+    arrays: list[ChunkedArray],
     matrices: list[NDArray[np.float64]],
-    problems: list[Problem],
     url: str,
 ) -> None:
     """Compare all levels with the first: type, channels, and the field that they cover."""
@@ -325,15 +325,21 @@ def _check_levels(
                 f"of level 0: {other.round(3).tolist()} against {extent.round(3).tolist()} um."
             )
             found.append(Problem("error", f"{where}: shape", text))
-        names = array.document.dimension_names
-        stated = tuple(axis.name for axis in image.axes)
-        if names and tuple(n.lower() for n in names) != stated:
-            text = f"The array names its axes {names}, the group {stated}; the group counts."
-            problems.append(Problem("warning", f"{where}: dimension_names", text))
     _raise_for(found, url)
 
 
-def _extent(array: ZarrArray, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def _compare_names(
+    image: Multiscale, documents: list[ArrayDocument], problems: list[Problem]
+) -> None:
+    stated = tuple(axis.name for axis in image.axes)
+    for level, document in zip(image.levels[1:], documents[1:], strict=True):
+        names = document.dimension_names
+        if names and tuple(n.lower() for n in names) != stated:
+            text = f"The array names its axes {names}, the group {stated}; the group counts."
+            problems.append(Problem("warning", f"{level.path}: dimension_names", text))
+
+
+def _extent(array: ChunkedArray, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.abs(matrix[:3, :3]) @ np.asarray(array.shape[-3:], dtype=np.float64))
 
 
@@ -346,7 +352,7 @@ def _raise_for(found: list[Problem], url: str) -> None:
         )
 
 
-def _kind(url: str, image: Multiscale, stated: object, array: ZarrArray) -> Kind:
+def _kind(url: str, image: Multiscale, stated: object, array: ChunkedArray) -> Kind:
     parts = [part for part in url.split("/") if part]
     in_labels = len(parts) > 1 and parts[-2] == "labels"
     if array.dtype.kind in "iub" and (image.labels or in_labels or stated == "labels"):

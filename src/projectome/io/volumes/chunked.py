@@ -1,0 +1,266 @@
+"""Arrays of chunks in a store, of any format, as lazy arrays over tensorstore.
+
+A missing chunk reads as the fill value, or is an error where asked; a broken one is an error that
+names the array and the voxels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import tensorstore as ts
+
+from projectome.core.affine import read_only
+from projectome.core.volume import Array
+from projectome.errors import FormatError, NotFoundError, StoreError
+from projectome.io import stores
+from projectome.io.access import Access
+from projectome.io.volumes.options import check_readable
+
+CHUNK_LIMIT = 2**31
+"""Largest chunk that is decoded [bytes]."""
+SHARD_LIMIT = 2**22
+"""Most chunks in a shard."""
+BULK = 2**24
+"""Reads from this size on go past the cache [bytes]."""
+OPENING = 60.0
+"""Seconds after which opening has failed, though it asks nobody."""
+SAMPLES = 32
+"""Chunks looked at for the evidence of an array."""
+PIECE = 2**14
+"""Bytes looked at from each end of a sampled chunk."""
+BROKEN = ("FAILED_PRECONDITION", "DATA_LOSS", "INVALID_ARGUMENT", "OUT_OF_RANGE", "UNIMPLEMENTED")
+NO_CACHE: dict[str, Any] = {"cache_pool": {"total_bytes_limit": 0}}
+
+
+class ArraySource(Protocol):
+    """An array as it lies: its address, its metadata and its chunks."""
+
+    @property
+    def url(self) -> str:
+        """Address of the array."""
+
+    @property
+    def raw(self) -> bytes:
+        """Bytes of its metadata."""
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Stored chunks an axis."""
+
+    def sample(self, index: Sequence[int], access: Access) -> bytes:
+        """Return the size and both ends of a stored chunk."""
+
+
+def sample_file(url: str, key: str, access: Access) -> bytes:
+    """Return the name and size of a file below an address and what stands at its two ends."""
+    place = stores.join(url, key)
+    try:
+        piece, size = stores.read_part(place, 0, PIECE, access=access)
+        if size > PIECE:
+            piece += stores.read_part(place, -PIECE, PIECE, access=access)[0]
+    except NotFoundError:
+        return f"{key} missing".encode()
+    return f"{key} {size} ".encode() + piece
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkedArray:
+    """An array of chunks, or a part of it with its axes turned, as a lazy array.
+
+    Attributes
+    ----------
+    store
+        The tensorstore, axes (z, y, x) or (c, z, y, x).
+    bulk
+        The same without a cache, which reads of many chunks only fill in vain.
+    source
+        The array as it lies.
+    chunks
+        Elements an axis that are best read together.
+    access
+        How to ask the store.
+    context
+        Further metadata that belongs to its content.
+    """
+
+    store: ts.TensorStore
+    bulk: ts.TensorStore
+    source: ArraySource
+    chunks: tuple[int, ...]
+    access: Access
+    context: bytes = b""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Elements an axis."""
+        return tuple(self.store.shape)
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Element type."""
+        return np.dtype(self.store.dtype.numpy_dtype)
+
+    def read(self, index: tuple[slice, ...]) -> Array:
+        """Return the elements of one slice an axis.
+
+        Raises
+        ------
+        FormatError
+            If a chunk is broken, or missing where that is an error.
+        StoreError
+            If the store does not answer as hoped.
+        """
+        nbytes = math.prod(s.stop - s.start for s in index) * self.dtype.itemsize
+        part = (self.store if nbytes < BULK else self.bulk)[index]
+        try:
+            found = stores.wait(part.read(order="C"), url=self.source.url, nbytes=nbytes)
+        except StoreError as error:
+            raise self._told(error, index) from error.__cause__
+        return read_only(found)
+
+    def _told(self, error: StoreError, index: tuple[slice, ...]) -> FormatError | StoreError:
+        cause = str(error.__cause__)
+        spans = ", ".join(f"{s.start}:{s.stop}" for s in index)
+        if isinstance(error, NotFoundError):
+            return FormatError(
+                f"A chunk of {self.source.url} among the elements [{spans}] is missing: "
+                f"{cause.split('[')[0].strip()}. Restore it, or read without --strict to take the "
+                "fill value."
+            )
+        if cause.startswith(BROKEN):
+            return FormatError(
+                f"A chunk of {self.source.url} among the elements [{spans}] is broken: "
+                f"{cause.split(' [')[0]}. Restore that file from its source, or read around it."
+            )
+        return error
+
+    def evidence(self) -> Iterator[bytes]:
+        """Yield the metadata, and size and both ends of evenly spaced chunks."""
+        yield self.context
+        yield self.source.raw
+        grid = self.source.grid
+        total = math.prod(grid)
+        flat = sorted({round(i) for i in np.linspace(0, total - 1, min(SAMPLES, total))})
+        indices = [[int(i) for i in np.unravel_index(number, grid)] for number in flat]
+        with ThreadPoolExecutor(SAMPLES) as pool:
+            yield from pool.map(lambda index: self.source.sample(index, self.access), indices)
+
+
+def open_chunked(
+    source: ArraySource,
+    opened: Callable[[bool], ts.TensorStore],
+    *,
+    space: Sequence[int],
+    channel: int | None,
+    picked: Mapping[int, int],
+    access: Access,
+    context: bytes = b"",
+) -> ChunkedArray:
+    """Return an array turned to (c,) z, y, x; nothing is read.
+
+    Parameters
+    ----------
+    source
+        The array as it lies.
+    opened
+        Opens its tensorstore, with the cache of all stores or without one.
+    space
+        Its axes z, y and x; only y and x in two dimensions.
+    channel
+        Its axis of channels, if any.
+    picked
+        The place to read along each other axis.
+    access
+        How to ask the store.
+    context
+        Further metadata that belongs to its content.
+
+    Raises
+    ------
+    FormatError
+        If the elements are no numbers, or a chunk is larger than 2 GiB.
+    """
+    store, bulk = opened(True), opened(False)
+    chunk = _check_chunks(store, source.url)
+    kept = [i for i in range(store.rank) if i not in picked]
+    wanted = [*([] if channel is None else [channel]), *space]
+    chunks = [chunk[i] for i in wanted]
+    place = 0 if channel is None else 1
+    if len(space) == 2:
+        chunks.insert(place, 1)
+
+    def turned(whole: ts.TensorStore) -> ts.TensorStore:
+        part = whole[tuple(picked.get(i, slice(None)) for i in range(whole.rank))]
+        part = part.transpose([kept.index(i) for i in wanted])
+        return part[(slice(None),) * place + (ts.newaxis,)] if len(space) == 2 else part
+
+    array = ChunkedArray(turned(store), turned(bulk), source, tuple(chunks), access, context)
+    check_readable(array, url=source.url)
+    return array
+
+
+def open_store(
+    spec: Mapping[str, Any], *, url: str, access: Access, strict: bool, cached: bool
+) -> ts.TensorStore:
+    """Open an array whose metadata is known, without asking the store.
+
+    Parameters
+    ----------
+    spec
+        Driver and metadata.
+    url
+        Address of the folder that its keys are below.
+    access
+        How to ask the store.
+    strict
+        Whether a missing chunk is an error.
+    cached
+        Whether decoded chunks are kept in the cache of all stores.
+
+    Raises
+    ------
+    ValueError
+        In the words of tensorstore, if the metadata cannot be used.
+    """
+    local = stores.parse(url).scheme in ("file", "memory")
+    whole = {
+        **spec,
+        "kvstore": stores.kvstore_spec(url, access=access),
+        "fill_missing_data_reads": not strict,
+        # Asking again for each chunk costs a request on object stores.
+        "recheck_cached_data": True if local else "open",
+        **({} if cached else NO_CACHE),
+    }
+    way: dict[str, Any] = {"open": True, "read": True, "write": False, "assume_metadata": True}
+    return ts.open(whole, context=stores.context(), **way).result(timeout=OPENING)
+
+
+def reason(error: ValueError) -> str:
+    """Return what tensorstore found wrong, without its innards."""
+    return str(error).split(" [tensorstore_spec")[0].rstrip(".")
+
+
+def _check_chunks(store: ts.TensorStore, url: str) -> list[int]:
+    """Return the elements of a chunk an axis, at most those of the array; refuse absurd ones."""
+    layout = store.chunk_layout
+    chunk, shard = (
+        [int(c or n) for c, n in zip(grid.shape or store.shape, store.shape, strict=True)]
+        for grid in (layout.read_chunk, layout.write_chunk)
+    )
+    if math.prod(chunk) * np.dtype(store.dtype.numpy_dtype).itemsize > CHUNK_LIMIT:
+        raise FormatError(
+            f"{url} declares chunks of {tuple(chunk)} elements, more than "
+            f"{CHUNK_LIMIT} bytes each, which would not fit into memory. Write it again in chunks."
+        )
+    if math.prod(shard) > SHARD_LIMIT * math.prod(chunk):
+        raise FormatError(
+            f"{url} declares shards of {tuple(shard)} elements with chunks of "
+            f"{tuple(chunk)}: more than {SHARD_LIMIT} in one. Write it again with smaller shards."
+        )
+    return [max(1, min(c, n)) for c, n in zip(chunk, store.shape, strict=True)]
