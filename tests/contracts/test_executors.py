@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from projectome.engine.executors import Executor, Processes, Serial
+from projectome.engine.executors import Executor, Processes, Serial, Threads
 from projectome.testing.executors import ExecutorContract
 
 
@@ -12,6 +12,14 @@ class TestSerial(ExecutorContract):
     @pytest.fixture
     def executor(self) -> Executor:
         return Serial()
+
+
+class TestThreads(ExecutorContract):
+    remote = False
+
+    @pytest.fixture
+    def executor(self) -> Executor:
+        return Threads(2)
 
 
 class TestProcesses(ExecutorContract):

@@ -278,7 +278,10 @@ def test_uncounted_workers_are_as_many_as_fit(desk):
 
 @pytest.mark.parametrize(
     ("executor", "text"),
-    [("threads", "Known: serial, processes, dask://HOST:PORT"), ("", "Unknown executor ''")],
+    [
+        ("fibres", "Known: serial, threads, processes, dask://HOST:PORT"),
+        ("", "Unknown executor ''"),
+    ],
 )
 def test_an_unknown_executor(desk, executor, text):
     with pytest.raises(ParameterError, match=text):
@@ -298,7 +301,7 @@ def test_a_step_that_cannot_travel(desk, pool):
         run(Local(desk.diary), GRID, sink=desk.sink, ledger=desk.ledger, executor=pool)
 
 
-@pytest.mark.parametrize("executor", ["serial", "processes"])
+@pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path, executor):
     script = Path(__file__).with_name("kill_me.py")
     command = [sys.executable, str(script), str(tmp_path), executor, "array"]

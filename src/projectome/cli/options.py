@@ -113,11 +113,11 @@ class RunOptions:
     Attributes
     ----------
     workers
-        Worker processes; one a core if left out.
+        Worker processes or threads; one a core if left out.
     memory
         What all workers together may use, for instance 8GB.
     executor
-        serial, processes, or dask://HOST:PORT.
+        serial, threads, processes, or dask://HOST:PORT.
     overwrite
         Replace an output that is there.
     plan

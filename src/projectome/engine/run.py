@@ -24,7 +24,7 @@ from projectome.engine.events import (
     RunReport,
     RunStarted,
 )
-from projectome.engine.executors import Executor, Processes, Serial, portable
+from projectome.engine.executors import Executor, Processes, Serial, Threads, portable
 from projectome.engine.grid import (
     PROCESS,
     block_memory,
@@ -143,9 +143,11 @@ def run(
     ledger
         Address of a folder beside the output that remembers finished blocks.
     executor
-        ``"serial"``, ``"processes"``, ``"dask://HOST:PORT"``, or an executor, which is left open.
+        ``"serial"``, ``"threads"``, ``"processes"``, ``"dask://HOST:PORT"``, or an executor, which
+        is left open.
     workers
-        Local processes; as many as fit into the memory, at most as in the settings, if None.
+        Local threads or processes; as many as fit into the memory, at most as in the settings, if
+        None.
     memory
         Bytes, or a text such as ``8GB``, that all local processes together may use.
     retries
@@ -232,17 +234,17 @@ def _opened(
         return contextlib.nullcontext(executor)
     if executor == "serial":
         return contextlib.nullcontext(Serial())
-    if executor == "processes":
+    if executor in ("threads", "processes"):
         count = worker_count(workers)
         while workers is None and count > 1 and need > room(budget, count):
             count -= 1
-        return Processes(count)
+        return contextlib.nullcontext(Threads(count)) if executor == "threads" else Processes(count)
     if executor.startswith("dask://"):
         from projectome.engine.dask import Dask
 
         return Dask(executor)
     raise ParameterError(
-        f"Unknown executor {executor!r}. Known: serial, processes, dask://HOST:PORT."
+        f"Unknown executor {executor!r}. Known: serial, threads, processes, dask://HOST:PORT."
     )
 
 

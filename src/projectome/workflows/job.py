@@ -27,7 +27,7 @@ class Job:
     Attributes
     ----------
     executor
-        ``"serial"``, ``"processes"``, ``"dask://HOST:PORT"``, or an executor.
+        ``"serial"``, ``"threads"``, ``"processes"``, ``"dask://HOST:PORT"``, or an executor.
     workers
         Blocks at a time; None as set, or one a core.
     memory
