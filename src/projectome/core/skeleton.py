@@ -153,17 +153,8 @@ class Skeleton:
             If an edge or a root is no node.
         """
         positions = np.asarray(coordinates, dtype=np.float64).reshape(-1, 3)
-        pairs = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
-        named = np.concatenate([pairs.ravel(), np.asarray(roots, dtype=np.int64)])
-        if len(named) and not (named.min() >= 0 and named.max() < len(positions)):
-            raise ShapeError(
-                f"Edges and roots are nodes 0 to {len(positions) - 1}; they name "
-                f"{named.min()} to {named.max()}."
-            )
-        forest = _shortest_forest(positions, pairs)
-        return cls.from_parents(
-            positions, _rooted(len(positions), forest, roots), space, radius=radius
-        )
+        parents = spanning_parents(positions, edges, roots)
+        return cls.from_parents(positions, parents, space, radius=radius)
 
     def __len__(self) -> int:
         return len(self.parent)
@@ -341,6 +332,40 @@ class Skeleton:
         """
         check_spaces(transform, self.space, space)
         return Skeleton(transform(self.coordinates), self.parent, space, None, self.kind)
+
+
+def spanning_parents(
+    positions: NDArray[np.float64], edges: ArrayLike, roots: Sequence[int] = ()
+) -> NDArray[np.int64]:
+    """Return the parents of N nodes in the shortest spanning forest of a graph.
+
+    Parameters
+    ----------
+    positions
+        Shape (N, 3).
+    edges
+        Shape (E, 2), pairs of nodes. Where they close a loop, its longest edge is left out.
+    roots
+        Nodes to root their trees at; elsewhere the node of smallest index of the tree.
+
+    Returns
+    -------
+    numpy.ndarray of int64
+        Shape (N,), -1 at roots; parents may stand behind their children.
+
+    Raises
+    ------
+    ShapeError
+        If an edge or a root is no node.
+    """
+    pairs = np.asarray(edges, dtype=np.int64).reshape(-1, 2)
+    named = np.concatenate([pairs.ravel(), np.asarray(roots, dtype=np.int64)])
+    if len(named) and not (named.min() >= 0 and named.max() < len(positions)):
+        raise ShapeError(
+            f"Edges and roots are nodes 0 to {len(positions) - 1}; they name "
+            f"{named.min()} to {named.max()}."
+        )
+    return _rooted(len(positions), _shortest_forest(positions, pairs), roots)
 
 
 def parents_first(parents: NDArray[np.int64]) -> NDArray[np.int64]:
