@@ -13,8 +13,8 @@ from projectome.imaging.normalise import (
     background_halo,
     estimate_normalisation,
     local_background,
+    one_channel,
     sample_boxes,
-    single_channel,
 )
 
 UNIT = (1.0, 1.0, 1.0)
@@ -109,7 +109,7 @@ def test_what_cannot_be_estimated_says_what_to_do():
         Normalisation(3, 0)
     two = volume_of(np.zeros((2, 4, 4, 4)), channels=("488", "561"), name="brain")
     with pytest.raises(ParameterError, match=r"brain has .* '488', '561'\. Pick one"):
-        single_channel(two, Box((0, 0, 0), (4, 4, 4)), None)
+        one_channel(two, None)
     with pytest.raises(ParameterError, match="edge and an_axis of 1 or more"):
         sample_boxes(two, edge=0)
 

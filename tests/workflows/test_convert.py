@@ -22,15 +22,17 @@ from projectome.engine.events import BlockDone, RunFinished, RunStarted, StageFi
 from projectome.engine.sinks import ArraySink
 from projectome.errors import (
     BlockFailedError,
+    DataError,
     OrientationUnknownError,
     OutputExistsError,
     ParameterError,
     ShapeError,
 )
+from projectome.imaging.resample import resample
 from projectome.io.open import open_volume
 from projectome.io.source import VolumeSource
 from projectome.io.volumes.pyramid import downsample
-from projectome.io.volumes.write import write_volume
+from projectome.io.volumes.write import VolumeWriter, write_volume
 from projectome.testing.steps import ArrayFile, StepContract
 from projectome.workflows.convert import CopyBlocks, convert
 
@@ -172,8 +174,66 @@ def test_tiff(tmp_path, source):
 
 
 def test_the_ending_says_the_format(tmp_path, source):
-    with pytest.raises(ParameterError, match=r"\.zarr or \.ome\.zarr.*\.tif or \.tiff"):
-        convert(source, str(tmp_path / "brain.nii"))
+    with pytest.raises(ParameterError, match=r"in \.zarr or \.ome\.zarr.* \.tif, \.tiff, \.nii,"):
+        convert(source, str(tmp_path / "brain.jpg"))
+
+
+@pytest.mark.parametrize("ending", ["tif", "nii", "nii.gz", "nrrd", "h5", "npy"])
+def test_every_format_holds_the_same_voxels_in_the_same_place(tmp_path, source, ending):
+    given = source.pyramid()[0]
+    found = convert(source, str(tmp_path / f"brain.{ending}"), verify=True)[0]
+    np.testing.assert_array_equal(found.read(), given.read(), strict=True)
+    np.testing.assert_allclose(found.voxel_size, given.voxel_size, rtol=1e-6)
+    if ending != "npy":  # which has no place for a place
+        np.testing.assert_allclose(found.affine.translation, given.affine.translation, atol=1e-3)
+        assert found.space.toward == SPACE.toward
+
+
+def test_precomputed(tmp_path, source):
+    given = source.pyramid()[0]
+    place = f"precomputed://{tmp_path / 'layer'}"
+    found = convert(source, place, chunks=(16, 16, 16), verify=True)
+    np.testing.assert_array_equal(found[0].read(), given.read(), strict=True)
+    assert found[0].affine.isclose(given.affine)
+    assert found[0].space.toward == SPACE.toward
+    before = files(tmp_path / "layer")
+    told = []
+    convert(source, place, chunks=(16, 16, 16), on_event=told.append)
+    assert not told
+    assert files(tmp_path / "layer") == before
+
+
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_resampled_blocks_are_the_resampled_whole(tmp_path, source, executor):
+    out = str(tmp_path / "v.zarr")
+    found = convert(
+        source, out, resample_um=(2.7, 1.3, 1.3), chunks=(8, 8, 8), executor=executor, workers=2
+    )[0]
+    expected = resample(source.pyramid()[0], (2.7, 1.3, 1.3))
+    assert found.affine.isclose(expected.affine)
+    np.testing.assert_array_equal(found.read(), expected.read(), strict=True)
+
+
+def test_the_coarsest_level_that_is_fine_enough_is_resampled(tmp_path, source):
+    found = convert(source, str(tmp_path / "v.zarr"), resample_um=4)[0]
+    expected = resample(source.pyramid()[1], 4)
+    np.testing.assert_array_equal(found.read(), expected.read(), strict=True)
+    assert found.voxel_size == (4, 4, 4)
+
+
+def test_an_output_that_differs_is_found(tmp_path, source, monkeypatch):
+    convert(source, str(tmp_path / "good.zarr"), verify=True)
+    assert files(tmp_path / "good.zarr").keys() == {
+        *files(convert(source, str(tmp_path / "plain.zarr")).metadata["url"])
+    }
+
+    def spoiled(self, box, array):
+        return begin(self, box, np.where(array == array.max(), 0, array).astype(array.dtype))
+
+    begin = VolumeWriter.begin
+    monkeypatch.setattr(VolumeWriter, "begin", spoiled)
+    with pytest.raises(DataError, match=r"does not hold what was read: .* --overwrite"):
+        convert(source, str(tmp_path / "bad.zarr"), verify=True, executor="serial")
 
 
 def test_a_conversion_is_done_once(tmp_path, source):
@@ -193,7 +253,7 @@ def test_a_conversion_is_done_once(tmp_path, source):
     assert convert(source, out, version="0.5", overwrite=True).metadata["version"] == "0.5"
 
 
-@pytest.mark.parametrize("executor", ["serial", "processes"])
+@pytest.mark.parametrize("executor", ["serial", "threads", "processes"])
 def test_executors_make_the_same_bytes(tmp_path, source, executor):
     told = []
     convert(
@@ -259,7 +319,7 @@ def test_an_output_that_was_removed_is_made_anew(tmp_path, source):
 
 
 class TestCopyBlocks(StepContract):
-    changes: ClassVar = {"box": None, "permute": "SAL"}
+    changes: ClassVar = {"box": None, "permute": "SAL", "resample": (3.0, 3.0, 3.0)}
     part = Box((3, 4, 5), (40, 61, 44))
 
     @pytest.fixture(autouse=True)
@@ -280,6 +340,16 @@ class TestCopyBlocks(StepContract):
     def test_channels_tell_steps_apart(self):
         one = CopyBlocks(replace(self.source, channel=0))
         assert one.fingerprints() != CopyBlocks(self.source).fingerprints()
+
+
+class TestResampledBlocks(TestCopyBlocks):
+    def grid(self):
+        return BlockGrid(Box.from_shape((19, 37, 28)), (8, 16, 16))
+
+    def step(self, grid):
+        step = CopyBlocks(self.source, self.part, "LPI", (2.1, 2.0, 2.0))
+        assert step.volume().shape == (19, 37, 28)
+        return step
 
 
 @pytest.mark.realdata

@@ -26,35 +26,52 @@ class CopyOptions:
         Part to copy [um, or level-0 voxels with px]; a bare : is everything.
     permute
         Turn the axes to run toward these directions, for instance PIR.
+    resample
+        Write voxels of this size: one number, or Z,Y,X [um].
     zarr_version
         Version of OME-Zarr; 0.5 is sharded.
     levels
         Levels of the pyramid; by default down to 64 voxels.
     labels
         The voxels are labels: the pyramid takes modes, not means.
+    verify
+        Read the output again and compare it with what was read.
     """
 
     panel: ClassVar[str] = "Output"
 
     box: str | None = None
     permute: str | None = None
+    resample: tuple[float, ...] | None = None
     zarr_version: Literal["0.4", "0.5"] = "0.4"
     levels: int | None = None
     labels: bool = False
+    verify: bool = False
+
+
+@dataclass(frozen=True)
+class CopyRunOptions(RunOptions):
+    """Where and how to run: copying waits for stores most of the time, which threads do best."""
+
+    executor: str = "threads"
 
 
 @verb(app)
 def convert(
     source: Annotated[str, typer.Argument(metavar="SRC", help="The volume to read.")],
     destination: Annotated[
-        str, typer.Argument(metavar="DST", help="What to write: NAME.ome.zarr, or NAME.tif.")
+        str,
+        typer.Argument(
+            metavar="DST",
+            help="What to write: NAME.ome.zarr, .tif, .nii.gz, .nrrd, .h5, .npy, or precomputed://ADDRESS.",
+        ),
     ],
     volume: VolumeOptions,
     copy: CopyOptions,
-    run: RunOptions,
+    run: CopyRunOptions,
     talk: TalkOptions,
 ) -> None:
-    """Copy a volume into OME-Zarr or TIFF. No voxel moves or changes unless you say so."""
+    """Copy a volume into another format. No voxel moves or changes unless you say so."""
     from projectome.workflows.convert import convert as write
 
     address = source_of(source, volume)
@@ -80,10 +97,12 @@ def convert(
             destination,
             box=part,
             permute=copy.permute,
+            resample_um=copy.resample,
             kind="labels" if copy.labels else None,
             version=copy.zarr_version,
             levels=copy.levels,
             overwrite=run.overwrite,
+            verify=copy.verify,
             executor=run.executor,
             workers=run.workers,
             memory=run.memory,

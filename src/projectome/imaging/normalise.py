@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from projectome.core.box import Box, Triple, triple
 from projectome.core.volume import Volume
 from projectome.errors import DataError, ParameterError, ShapeError
+from projectome.io.ahead import read_ahead
 
 SAMPLE_EDGE = 32
 SAMPLES_AN_AXIS = 6
@@ -120,15 +121,16 @@ def estimate_normalisation(
 
     Notes
     -----
-    The sample is `sample_boxes`, at most 216 boxes of 32 x 32 x 32 voxels, read one after the
-    other: 14 MB of uint16. Voxels of 0 (padding), at the largest value of an integer type
+    The sample is `sample_boxes`, at most 216 boxes of 32 x 32 x 32 voxels: 14 MB of
+    uint16. Voxels of 0 (padding), at the largest value of an integer type
     (saturated) or not finite do not count.
     """
     if not 50 < percentile <= 100:
         raise ParameterError(f"The percentile lies above 50 and up to 100, not at {percentile}.")
     parts = []
-    for box in sample_boxes(volume):
-        values = single_channel(volume, box, channel).ravel()
+    boxes = sample_boxes(volume)
+    for _, read in read_ahead(volume, boxes, channel=one_channel(volume, channel), depth=16):
+        values: NDArray[Any] = read.ravel()
         parts.append(values[meaningful(values)])
     sample = np.concatenate(parts) if parts else np.empty(0)
     if not sample.size:
@@ -152,8 +154,8 @@ def meaningful(values: NDArray[Any]) -> NDArray[np.bool_]:
     return (values != 0) & np.isfinite(values)
 
 
-def single_channel(volume: Volume, box: Box, channel: str | int | None) -> NDArray[Any]:
-    """Read a box of one channel, shape (Z, Y, X).
+def one_channel(volume: Volume, channel: str | int | None) -> str | int | None:
+    """Return the channel to read, such that a box has the shape (Z, Y, X).
 
     Raises
     ------
@@ -164,7 +166,7 @@ def single_channel(volume: Volume, box: Box, channel: str | int | None) -> NDArr
         raise ParameterError(
             f"{volume.name} has the channels {', '.join(map(repr, volume.channels))}. Pick one."
         )
-    return volume.read(box, channel=0 if volume.channels and channel is None else channel)
+    return 0 if volume.channels and channel is None else channel
 
 
 def background_halo(cell: int | ArrayLike) -> Triple:

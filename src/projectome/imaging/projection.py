@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from projectome.core.box import BlockGrid, Box, triple
 from projectome.core.volume import Volume
 from projectome.errors import ParameterError, ShapeError
-from projectome.imaging.normalise import single_channel
+from projectome.imaging.normalise import one_channel
+from projectome.io.ahead import read_ahead
 
 AxisName: TypeAlias = Literal["z", "y", "x"]
 Span: TypeAlias = tuple[float | None, float | None]
 
 PIECE_BYTES = 16 * 2**20
-"""What is read at a time."""
+"""What is read at a time; the next two are on their way meanwhile."""
 
 SAMPLED_VOXELS = 250_000
 """Voxels a plane from which `profile` takes percentiles."""
@@ -85,8 +86,9 @@ def mip(
     box = within(volume, along, span_um)
     rows, columns = PLANE[axis]
     image = np.full((box.shape[rows], box.shape[columns]), lowest(volume.dtype), volume.dtype)
-    for piece in pieces(volume, box):
-        brightest = single_channel(volume, piece, channel).max(axis=along)
+    one = one_channel(volume, channel)
+    for piece, voxels in read_ahead(volume, pieces(volume, box), channel=one):
+        brightest = voxels.max(axis=along)
         if rows > columns:
             brightest = brightest.T
         where = piece.slices_in(box.start)
@@ -140,6 +142,7 @@ def profile(
     others = tuple(a for a in range(3) if a != along)
     area = volume.shape[others[0]] * volume.shape[others[1]]
     stride = max(1, int(np.ceil(np.sqrt(area / SAMPLED_VOXELS))))
+    one = one_channel(volume, channel)
     depth, length = volume.chunks[along], volume.shape[along]
     total = np.zeros(length)
     largest = np.full(length, lowest(volume.dtype), volume.dtype)
@@ -147,8 +150,9 @@ def profile(
     for first in range(0, length, depth):
         planes_here = slice(first, min(first + depth, length))
         samples = []
-        for piece in pieces(volume, slab(volume, along, first, first + depth)):
-            planes = np.moveaxis(single_channel(volume, piece, channel), along, 0)
+        here = pieces(volume, slab(volume, along, first, first + depth))
+        for piece, voxels in read_ahead(volume, here, channel=one):
+            planes: NDArray[Any] = np.moveaxis(voxels, along, 0)
             total[planes_here] += planes.sum(axis=(1, 2), dtype=np.float64)
             largest[planes_here] = np.maximum(largest[planes_here], planes.max(axis=(1, 2)))
             skip = [-piece.start[a] % stride for a in others]

@@ -1,11 +1,14 @@
-"""From any volume that can be read to OME-Zarr or OME-TIFF; the voxels stay what they are."""
+"""From any volume that can be read to any that can be written; the voxels stay what they are."""
 
 from __future__ import annotations
 
 import functools
+import hashlib
+import importlib
+import math
 import time
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,24 +17,39 @@ from projectome.core.box import Block, BlockGrid, Box
 from projectome.core.provenance import Record, plain
 from projectome.core.space import Space
 from projectome.core.view import crop, reorient
-from projectome.core.volume import Array, Kind, Pyramid, Volume
+from projectome.core.volume import Array, Kind, LazyArray, Pyramid, Volume
 from projectome.engine.events import BlockDone, OnEvent, RunFinished, RunReport, RunStarted
 from projectome.engine.executors import Executor
 from projectome.engine.run import peak_rss, run
-from projectome.engine.sinks import ArraySink
+from projectome.engine.sinks import ArraySink, Sinks, TableSink
 from projectome.engine.step import BlockStep, parameters
-from projectome.errors import ParameterError
+from projectome.errors import DataError, ParameterError
+from projectome.imaging.resample import Resampled, resample
+from projectome.io import stores
 from projectome.io.open import open_volume
 from projectome.io.source import VolumeSource
 from projectome.io.volumes.ngff_write import Version
-from projectome.io.volumes.tiff_write import write_tiff
-from projectome.io.volumes.write import CHUNKS, copy_block, create_volume, provenance_of
+from projectome.io.volumes.write import CHUNKS, VolumeWriter, copy_block, provenance_of
 from projectome.workflows.job import Job
 
-TIFF = (".tif", ".tiff")
-ZARR = (".zarr",)
+PRECOMPUTED = "precomputed://"
+FILES = {
+    "tiff": ((".tif", ".tiff"), "projectome.io.volumes.tiff_write:write_tiff"),
+    "nifti": ((".nii", ".nii.gz"), "projectome.io.volumes.nifti_write:write_nifti"),
+    "nrrd": ((".nrrd",), "projectome.io.volumes.nrrd_write:write_nrrd"),
+    "hdf5": ((".h5", ".hdf5"), "projectome.io.volumes.hdf5_write:write_hdf5"),
+    "npy": ((".npy",), "projectome.io.volumes.npy:write_npy"),
+}
+"""Formats that are one file: how names end, and what writes them."""
+VOLUMES = {
+    "ome-zarr": "projectome.io.volumes.write:create_volume",
+    "precomputed": "projectome.io.volumes.precomputed_write:create_precomputed",
+}
+"""Formats that are written block by block, and what begins them."""
 BYTES_A_BYTE = 4
 """Memory that copying takes for each byte copied: read, turned, written, encoded."""
+BOUNDS = ("z", "y", "x", "beyond_z", "beyond_y", "beyond_x")
+Seen: TypeAlias = tuple[Box, int | None]
 
 
 @dataclass(frozen=True)
@@ -47,6 +65,8 @@ class CopyBlocks(BlockStep):
     permute
         Orientation code of the result, letters naming the direction in which each axis increases;
         as it is if None.
+    resample
+        Size of a voxel of the result (z, y, x) [um]; as it is if None.
     """
 
     name: ClassVar[str] = "copy"
@@ -54,6 +74,7 @@ class CopyBlocks(BlockStep):
     source: VolumeSource
     box: Box | None = None
     permute: str | None = None
+    resample: tuple[float, float, float] | None = None
 
     def volume(self) -> Volume:
         """Return what is copied, lazily; opened once a process."""
@@ -63,7 +84,13 @@ class CopyBlocks(BlockStep):
         """Return an upper bound of the memory that one call takes [bytes]."""
         volume = self.volume()
         voxel = volume.dtype.itemsize * max(1, len(volume.channels))
-        return block.read.size * voxel * BYTES_A_BYTE
+        copied = block.read.size * voxel * BYTES_A_BYTE
+        if self.resample is None:
+            return copied
+        # What is read, and twice what is left of it after each axis, in floating point.
+        scale = volume.array.scale if isinstance(volume.array, Resampled) else (1.0, 1.0, 1.0)
+        taken = math.prod(max(1, s) * n + 2 for s, n in zip(scale, block.read.shape, strict=True))
+        return copied + int(taken * max(1, len(volume.channels)) * (volume.dtype.itemsize + 16))
 
     def fingerprints(self) -> tuple[str, ...]:
         """Return the fingerprint of the source, which covers all channels."""
@@ -71,9 +98,37 @@ class CopyBlocks(BlockStep):
             return (replace(self.source, channel=0).fingerprint(), "all channels")
         return (self.source.fingerprint(),)
 
-    def __call__(self, block: Block) -> Array:
+    def __call__(self, block: Block) -> Any:
         """Return the voxels of the core of a block."""
         return self.volume().read(block.core)
+
+
+@dataclass(frozen=True)
+class CopyAndWitness(CopyBlocks):
+    """Copy blocks, and keep a hash of each that the copy can be held against.
+
+    Attributes
+    ----------
+    source, box, permute, resample
+        See `CopyBlocks`.
+    """
+
+    name: ClassVar[str] = "copy-and-witness"
+
+    def __call__(self, block: Block) -> dict[str, object]:
+        """Return ``voxels``, and in ``hashes`` the block and its hash."""
+        voxels = super().__call__(block)
+        corners = zip(BOUNDS, (*block.core.start, *block.core.stop), strict=True)
+        row: dict[str, list[object]] = {name: [value] for name, value in corners}
+        return {"voxels": voxels, "hashes": row | {"hash": [hash_of(voxels)]}}
+
+
+def hash_of(voxels: Array) -> str:
+    """Return a hash of voxels, their type and shape."""
+    values = np.ascontiguousarray(voxels)
+    found = hashlib.blake2b(f"{values.dtype.str} {values.shape}".encode(), digest_size=16)
+    found.update(values.data)
+    return found.hexdigest()
 
 
 @functools.lru_cache(maxsize=8)
@@ -85,7 +140,7 @@ def _opened(step: CopyBlocks) -> Volume:
         volume = crop(volume, step.box)
     if step.permute is not None:
         volume = reorient(volume, Space.from_code(step.permute, meaning="toward"))
-    return volume
+    return volume if step.resample is None else resample(volume, step.resample)
 
 
 def convert(
@@ -95,30 +150,35 @@ def convert(
     box: Box | None = None,
     box_um: tuple[ArrayLike, ArrayLike] | None = None,
     permute: str | None = None,
+    resample_um: ArrayLike | None = None,
     kind: Kind | None = None,
     version: Version = "0.4",
     chunks: ArrayLike = CHUNKS,
     shards: ArrayLike | None = None,
     levels: int | None = None,
     overwrite: bool = False,
-    executor: str | Executor = "serial",
+    verify: bool = False,
+    executor: str | Executor = "threads",
     workers: int | None = None,
     memory: int | str | None = None,
     on_event: OnEvent | None = None,
 ) -> Pyramid:
     """Write a volume in another format, or a part of it.
 
-    Nothing is resampled, and no voxel changes its value or its place in the world. With `permute`
-    the axes are turned: the array holds the same voxels in another order, and the coordinate along
-    an axis that is turned round changes its sign (see `projectome.core.view.reorient`).
+    No voxel changes its value or its place in the world, unless `resample_um` asks for other
+    voxels. With `permute` the axes are turned: the array holds the same voxels in another order,
+    and the coordinate along an axis that is turned round changes its sign (see
+    `projectome.core.view.reorient`).
 
     Parameters
     ----------
     source
         What to convert: address, level, and channel; all channels if it names none.
     destination
-        A path, s3:// or gs:// address that ends in ``.zarr`` (OME-Zarr), or a local path that ends
-        in ``.tif`` or ``.tiff`` (OME-TIFF). How an object store is asked is up to the settings.
+        Its ending says the format. ``.zarr``: OME-Zarr at a path, s3:// or gs:// address;
+        ``precomputed://ADDRESS``: neuroglancer precomputed there; and local files: ``.tif`` and
+        ``.tiff`` (OME-TIFF), ``.nii`` and ``.nii.gz`` (NIfTI), ``.nrrd``, ``.h5`` (HDF5) and
+        ``.npy``. How an object store is asked is up to the settings.
     box
         Part to convert, in voxels of level 0 whatever the level; a voxel of another level belongs
         to it if its centre does.
@@ -127,6 +187,10 @@ def convert(
     permute
         Orientation code of the result, three of L R A P S I for z, y and x, each naming the
         direction in which the coordinate increases. The orientation of the source has to be known.
+    resample_um
+        Size of a voxel of the result: one number, or three (z, y, x) after `permute` [um]. The
+        coarsest level that is at least as fine is taken, if the source names level 0; see
+        `projectome.imaging.resample.resample`.
     kind
         What the voxels are, which decides between means and modes in the pyramid; as the source
         says if None.
@@ -135,8 +199,10 @@ def convert(
     overwrite
         Replace what is there. Without it, an unfinished output of the same conversion is gone on
         with, and a finished one is returned as it is.
+    verify
+        Read level 0 of the output again and hold it against hashes of what was read.
     executor, workers, memory, on_event
-        See `projectome.engine.run.run`. A TIFF is written by one process.
+        See `projectome.engine.run.run`. Files are written by one process.
 
     Returns
     -------
@@ -153,52 +219,174 @@ def convert(
         If something else is at the destination.
     ShapeError
         If the box is no part of the volume.
+    DataError
+        If the output does not hold what was read.
     """
-    step = CopyBlocks(source, _voxels(source, box, box_um), permute)
+    source, size = _at_size(source, resample_um)
+    make = CopyAndWitness if verify else CopyBlocks
+    step = make(source, _voxels(source, box, box_um), permute, size)
     volume = step.volume()
     volume = volume if kind is None else replace(volume, kind=kind)
-    if destination.lower().endswith(TIFF):
-        _write_tiff(volume, destination, overwrite=overwrite, on_event=on_event)
-        return open_volume(destination)
-    if not destination.rstrip("/").lower().endswith(ZARR):
-        raise ParameterError(
-            f"The format of {destination} is not clear. End the name in .zarr or .ome.zarr for "
-            "OME-Zarr, in .tif or .tiff for OME-TIFF."
-        )
-    layout = {"version": version, "chunks": chunks, "shards": shards, "levels": levels}
+    form, place = format_of(destination)
+    if form in FILES:
+        witness = Witness(volume.array)
+        seen = replace(volume, array=witness) if verify else volume
+        _write_file(form, seen, place, overwrite=overwrite, on_event=on_event)
+        written = open_volume(place, **_words(form, volume))
+        _check(written[0], witness.seen, place)
+        return written
+    layout: dict[str, Any] = {"chunks": chunks, "levels": levels}
+    if form == "ome-zarr":
+        layout |= {"version": version, "shards": shards}
     settings = parameters(step) | {name: plain(value) for name, value in layout.items()}
     inputs = dict(zip(("source", "channels"), step.fingerprints(), strict=False))
-    record = Record(f"convert/{step.version}", settings | {"kind": volume.kind}, inputs)
-    if not overwrite and provenance_of(destination) == record.key:
-        return open_volume(destination)
-    writer = create_volume(
-        destination,
+    # Whether the copy is checked changes nothing of it.
+    name = f"convert/{form}/{CopyBlocks.version}"
+    record = Record(name, settings | {"kind": volume.kind}, inputs)
+    if not overwrite and provenance_of(place) == record.key:
+        return open_volume(place)
+    writer: VolumeWriter = _function(VOLUMES[form])(
+        place,
         shape=volume.shape,
         dtype=volume.dtype,
         affine=volume.affine,
-        chunks=chunks,
-        shards=shards,
-        version=version,
         kind=volume.kind,
         channels=volume.channels,
-        levels=levels,
         overwrite=overwrite,
         provenance=record.key,
+        **layout,
     )
     job = Job(executor, workers, memory, on_event)
+    hashes = TableSink(stores.join(writer.ledger, "hashes"))
     with job.stage("copy", 1, 2):
         run(
             step,
             BlockGrid(volume.box, copy_block(volume, writer.block_multiple)),
-            sink=ArraySink(writer),
+            sink=Sinks({"voxels": ArraySink(writer), "hashes": hashes})
+            if verify
+            else ArraySink(writer),
             ledger=writer.ledger,
             executor=executor,
             workers=workers,
             memory=memory,
             on_event=on_event,
         )
+    rows = hashes.read() if verify else None
     with job.stage("levels", 2, 2):
-        return writer.finish()
+        written = writer.finish()
+    if rows is not None:
+        seen_boxes = rows[list(BOUNDS)].to_numpy()
+        _check(written[0], dict(zip(map(_box, seen_boxes), rows["hash"], strict=True)), place)
+    return written
+
+
+def format_of(destination: str) -> tuple[str, str]:
+    """Return the format that an address of an output asks for, and the address without prefix.
+
+    Raises
+    ------
+    ParameterError
+        If it is not clear.
+    """
+    if destination.startswith(PRECOMPUTED):
+        return "precomputed", destination.removeprefix(PRECOMPUTED)
+    name = destination.rstrip("/").lower()
+    if name.endswith(".zarr"):
+        return "ome-zarr", destination
+    for form, (endings, _) in FILES.items():
+        if name.endswith(endings):
+            return form, destination
+    known = ", ".join(ending for names, _ in FILES.values() for ending in names)
+    raise ParameterError(
+        f"The format of {destination} is not clear. End the name in .zarr or .ome.zarr for "
+        f"OME-Zarr, or in {known}; or write {PRECOMPUTED}ADDRESS."
+    )
+
+
+def _function(place: str) -> Any:
+    """Import a function when it is needed: the libraries behind some are large."""
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _words(form: str, volume: Volume) -> dict[str, Any]:
+    """Return what has to be said to open a file that cannot say it itself."""
+    if form != "npy":
+        return {}
+    z, y, x = volume.voxel_size
+    return {"voxel_size": (z, y, x), "axes": "czyx" if volume.channels else "zyx"}
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """An array that remembers a hash of all that was read from it.
+
+    Attributes
+    ----------
+    array
+        What is read.
+    seen
+        Boxes, with a channel or None, and the hashes of their voxels.
+    """
+
+    array: LazyArray
+    seen: dict[Seen, str] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Elements an axis."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Element type."""
+        return self.array.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Elements an axis that are best read together."""
+        return self.array.chunks
+
+    def read(self, index: tuple[slice, ...]) -> Array:
+        """Return the elements of one slice an axis."""
+        voxels = self.array.read(index)
+        z, y, x = index[-3:]
+        box = Box((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
+        for c in range(index[0].start, index[0].stop) if len(index) == 4 else (None,):
+            plane = voxels if c is None else voxels[c - index[0].start]
+            self.seen[box, c] = hash_of(plane)
+        return voxels
+
+
+def _box(row: Any) -> Seen:
+    z, y, x, beyond_z, beyond_y, beyond_x = map(int, row)
+    return Box((z, y, x), (beyond_z, beyond_y, beyond_x)), None
+
+
+def _check(volume: Volume, seen: dict[Seen, str], place: str) -> None:
+    """Refuse an output that does not hold what was read."""
+    boxes = iter(seen.items())
+    for (box, channel), expected in boxes:
+        if hash_of(volume.read(box, channel=channel)) != expected:
+            raise DataError(
+                f"{place} does not hold what was read: the voxels {box} differ. The disk or its "
+                "memory may be failing; check it, and run the same again with --overwrite."
+            )
+
+
+def _at_size(
+    source: VolumeSource, size: ArrayLike | None
+) -> tuple[VolumeSource, tuple[float, float, float] | None]:
+    """Return the level to make voxels of a size from, and the size as three numbers."""
+    if size is None:
+        return source, None
+    wanted = np.broadcast_to(np.asarray(size, dtype=np.float64), 3)
+    if source.level == 0:
+        levels = list(source.pyramid())
+        fine = [k for k, v in enumerate(levels) if max(v.voxel_size) <= 1.01 * wanted.min()]
+        source = replace(source, level=max(fine, default=0))
+    z, y, x = wanted.tolist()
+    return source, (z, y, x)
 
 
 def _voxels(
@@ -218,8 +406,11 @@ def _voxels(
     return pyramid[source.level].voxel_box(*box_um)
 
 
-def _write_tiff(volume: Volume, path: str, *, overwrite: bool, on_event: OnEvent | None) -> None:
-    """Write a TIFF and tell of it plane by plane, as a run does of its blocks."""
+def _write_file(
+    form: str, volume: Volume, path: str, *, overwrite: bool, on_event: OnEvent | None
+) -> None:
+    """Write a file and tell of it plane by plane, as a run does of its blocks."""
+    write = _function(FILES[form][1])
     tell: OnEvent = on_event if on_event is not None else lambda event: None
     grid = BlockGrid(volume.box, (1, *volume.shape[1:]))
     total = len(grid) * max(1, len(volume.channels))
@@ -229,10 +420,14 @@ def _write_tiff(volume: Volume, path: str, *, overwrite: bool, on_event: OnEvent
     def on_progress(done: int, whole: int) -> None:
         nonlocal planes, last
         now = time.monotonic()
-        tell(BlockDone(CopyBlocks.name, grid.nth(planes % len(grid)), now - last))
-        planes, last = planes + 1, now
+        reached = done * total // whole
+        for plane in range(planes, reached):
+            pace = (now - last) / (reached - planes)
+            tell(BlockDone(CopyBlocks.name, grid.nth(plane % len(grid)), pace))
+        if reached > planes:
+            planes, last = reached, now
 
     tell(RunStarted(CopyBlocks.name, total, 0, 1))
-    write_tiff(volume, path, overwrite=overwrite, on_progress=on_progress)
+    write(volume, path, overwrite=overwrite, on_progress=on_progress)
     report = RunReport(total, planes, 0, 0, time.monotonic() - began, peak_rss())
     tell(RunFinished(CopyBlocks.name, report))

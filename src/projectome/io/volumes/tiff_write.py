@@ -14,6 +14,7 @@ from projectome.core.provenance import digest
 from projectome.core.volume import Array, Volume
 from projectome.errors import OutputExistsError, ParameterError
 from projectome.io import stores
+from projectome.io.ahead import read_ahead
 from projectome.io.volumes.writer import Progress
 
 PIXELS = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
@@ -122,9 +123,11 @@ def _planes(volume: Volume, on_progress: Progress | None) -> Iterator[Array]:
     channels: list[int | None] = list(range(len(volume.channels))) or [None]
     total, done = volume.box.size * len(channels), 0
     for channel in channels:
-        for z in range(0, depth, thick):
-            box = Box((z, 0, 0), (min(z + thick, depth), height, width))
-            for plane in volume.read(box, channel=channel):
+        slabs = (
+            Box((z, 0, 0), (min(z + thick, depth), height, width)) for z in range(0, depth, thick)
+        )
+        for _, planes in read_ahead(volume, slabs, channel=channel):
+            for plane in planes:
                 yield np.ascontiguousarray(plane)
                 done += plane.size
                 tell(done, total)

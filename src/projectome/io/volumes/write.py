@@ -16,6 +16,7 @@ from projectome.core.provenance import plain
 from projectome.core.volume import Kind, Pyramid, Volume
 from projectome.errors import FormatError, MetadataError, NotFoundError, ParameterError
 from projectome.io import stores
+from projectome.io.ahead import read_ahead
 from projectome.io.open import open_volume
 from projectome.io.volumes import output
 from projectome.io.volumes.ngff_write import Version
@@ -251,11 +252,12 @@ def write_volume(
             on_progress(done, total)
 
     under_way: deque[Callable[[], None]] = deque()
-    for block in BlockGrid(finest.box, copy_block(finest, writer.block_multiple)):
-        under_way.append(writer.begin(block.core, finest.read(block.core)))
+    grid = BlockGrid(finest.box, copy_block(finest, writer.block_multiple))
+    for box, voxels in read_ahead(finest, (block.core for block in grid)):
+        under_way.append(writer.begin(box, voxels))
         if len(under_way) > 1:
             under_way.popleft()()
-        tell(channels * block.core.size)
+        tell(channels * box.size)
     while under_way:
         under_way.popleft()()
     fine = done
