@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -20,6 +21,10 @@ from projectome.io.failures import mapped, translate
 
 DOCUMENT_LIMIT = 64 * 2**20
 """Largest document that is read whole [bytes]."""
+AT_A_TIME = 32
+"""Remote documents fetched at the same time."""
+LAST = "\U0010ffff"
+"""Comes after everything that a name begins with."""
 
 
 def local_path(url: str) -> Path | None:
@@ -74,6 +79,46 @@ def read_bytes(url: str, *, access: Access | None = None, limit: int = DOCUMENT_
             "that the address names the right file."
         )
     return data
+
+
+def read_many(
+    urls: Sequence[str], *, access: Access | None = None, limit: int = DOCUMENT_LIMIT
+) -> Iterator[bytes | None]:
+    """Yield the contents of documents in order, fetching several at a time where they are remote.
+
+    Parameters
+    ----------
+    urls
+        Their addresses, all in one store.
+    access
+        How to ask; by the settings if None.
+    limit
+        Largest size accepted of each [bytes].
+
+    Yields
+    ------
+    bytes or None
+        None where there is nothing.
+
+    Raises
+    ------
+    StoreError, FormatError
+        As `read_bytes`.
+    """
+
+    def read(url: str) -> bytes | None:
+        try:
+            return read_bytes(url, access=access, limit=limit)
+        except NotFoundError:
+            return None
+
+    if not urls or local_path(urls[0]) is not None:
+        yield from map(read, urls)
+        return
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        # A few at a time: what was fetched and not yet taken stays in memory.
+        for start in range(0, len(urls), AT_A_TIME):
+            yield from list(pool.map(read, urls[start : start + AT_A_TIME]))
 
 
 def read_part(
@@ -245,6 +290,48 @@ def list_folder(url: str, *, access: Access | None = None) -> list[Entry]:
     if not entries and (address.scheme != "file" or address.member):
         raise NotFoundError(f"Nothing below {url}. Check the address and the spelling.")
     return sorted(entries, key=lambda entry: entry.name)
+
+
+def list_beginning(url: str, beginning: str, *, access: Access | None = None) -> list[Entry]:
+    """Return what lies one level below an address and begins with a text, sorted by name.
+
+    Parameters
+    ----------
+    url
+        A folder, or a prefix of an object store. There one request is made for each name found,
+        whatever else lies beside them.
+    beginning
+        How the names begin; no slash in it.
+    access
+        How to ask; by the settings if None.
+
+    Returns
+    -------
+    list of Entry
+        Empty where nothing begins so.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be listed.
+    """
+    address = parse(url)
+    if address.scheme not in ("s3", "gs"):
+        return [e for e in list_folder(url, access=access) if e.name.startswith(beginning)]
+    store = bucket(address, access)
+    below = f"{address.path}/" if address.path else ""
+    after, entries = f"{below}{beginning}", list[Entry]()
+    with mapped(url, "list"):
+        while True:
+            # No delimiter goes with an offset, but the first key tells the folder, and the next
+            # request begins behind all that is in it.
+            page = next(obstore.list(store, below or None, offset=after, chunk_size=1), None)
+            key = page[0]["path"].removeprefix(below) if page else ""
+            if not page or not key.startswith(beginning):
+                return entries
+            name, slash, _ = key.partition("/")
+            entries.append(Entry(name, None if slash else page[0]["size"]))
+            after = f"{below}{name}/{LAST}" if slash else f"{below}{name}"
 
 
 def _size(entry: os.DirEntry[str]) -> int:

@@ -16,10 +16,12 @@ from projectome.io.failures import mapped
 from projectome.io.reading import (
     Entry,
     exists,
+    list_beginning,
     list_folder,
     local_path,
     open_file,
     read_bytes,
+    read_many,
     read_part,
 )
 from projectome.io.writing import atomic_write, copy, create_bytes, remove, write_bytes
@@ -35,12 +37,14 @@ __all__ = [
     "exists",
     "join",
     "kvstore_spec",
+    "list_beginning",
     "list_folder",
     "local_path",
     "mapped",
     "open_file",
     "parse",
     "read_bytes",
+    "read_many",
     "read_part",
     "remove",
     "wait",
