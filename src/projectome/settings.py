@@ -63,6 +63,8 @@ class Settings:
     ----------
     cache
         Folder for things that can be made or fetched again.
+    disk_cache
+        Bytes of decoded chunks of remote volumes to keep there; 0 keeps none.
     workers
         Local worker processes; 0 means one a core.
     memory
@@ -78,6 +80,7 @@ class Settings:
     """
 
     cache: Path = Path("~/.cache/projectome")
+    disk_cache: int = 0
     workers: int = 0
     memory: int = 0
     endpoint: str = ""
@@ -161,7 +164,7 @@ def convert(name: str, value: object, where: str) -> object:
     text = str(value).strip()
     if name == "cache":
         return Path(text).expanduser()
-    if name == "memory":
+    if name in ("memory", "disk_cache"):
         return 0 if text == "0" else parse_bytes(text)
     if name == "workers":
         if not text.isdecimal():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -399,10 +400,10 @@ def test_cache_is_cleared_of_ours_alone(say, tmp_path, monkeypatch, brain):
     monkeypatch.setenv("PROJECTOME_CACHE", str(tmp_path))
     (tmp_path / "thesis.txt").write_text("mine")
     say("convert", brain, tmp_path / "a.tif")
-    assert say("cache", "--json").json["files"] == 1
+    assert say("cache", "--json").json["logs"]["files"] == 1
     said = say("cache", "clear")
-    assert "1 log file" in said.out
-    assert say("cache", "info", "--json").json["files"] == 0
+    assert re.search(r"logs +1 ", said.out)
+    assert say("cache", "info", "--json").json["logs"] == {"files": 0, "bytes": 0}
     assert (tmp_path / "thesis.txt").exists()
     assert say("cache", "drop").status == 2
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from projectome.cli.console import answer, logs_folder, note, table
+from projectome.cli.console import answer, note, table
 from projectome.cli.options import TalkOptions, verb
 from projectome.core.provenance import software_version
 from projectome.errors import NotFoundError, ParameterError, UnknownNameError
@@ -21,8 +21,15 @@ from projectome.settings import format_bytes, resolve, settings_file, store
 
 app = typer.Typer(rich_markup_mode=None)
 RESTS_ON = ("numpy", "numba", "tensorstore", "obstore", "bioimage-cpp", "tifffile", "pyarrow")
-MEANING = {"workers": "one a core", "memory": "three quarters of what is free"}
+MEANING = {
+    "workers": "one a core",
+    "memory": "three quarters of what is free",
+    "disk_cache": "none",
+}
 """What 0 stands for."""
+SIZES = ("memory", "disk_cache")
+CACHES = ("logs", "chunks")
+"""Folders of ours in the cache."""
 
 
 @verb(app, "version")
@@ -72,7 +79,7 @@ def _shown(name: str, value: object) -> str:
     """Return the value of a setting for people."""
     if value == 0 and name in MEANING:
         return MEANING[name]
-    return format_bytes(float(str(value))) if name == "memory" else str(value) or "-"
+    return format_bytes(float(str(value))) if name in SIZES else str(value) or "-"
 
 
 @verb(app)
@@ -85,14 +92,17 @@ def cache(
     """Say what is kept for later and how large it is, or drop it."""
     if action not in ("info", "clear"):
         raise UnknownNameError("action", action, ("info", "clear"))
-    folder = logs_folder()
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files)
-    if action == "clear":
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = resolve()[0].cache
+    kept: dict[str, dict[str, int]] = {}
+    for name in CACHES:
+        files = [path for path in (folder / name).rglob("*") if path.is_file()]
+        kept[name] = {"files": len(files), "bytes": sum(path.stat().st_size for path in files)}
+        if action == "clear":
+            shutil.rmtree(folder / name, ignore_errors=True)
+    rows = [(name, f"{n['files']:,}", format_bytes(n["bytes"])) for name, n in kept.items()]
     done = "removed from" if action == "clear" else "in"
-    document = {"folder": folder, "files": len(files), "bytes": size, "action": action}
-    answer(talk, document, f"{len(files):,} log files, {format_bytes(size)}, {done} {folder}")
+    text = f"{table(('kept', 'files', 'size'), rows)}\n\n{done} {folder}"
+    answer(talk, {"folder": folder, "action": action, **kept}, text)
 
 
 def bench_folder() -> Path:

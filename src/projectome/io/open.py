@@ -10,12 +10,22 @@ from projectome.core.volume import Pyramid
 from projectome.errors import FormatError, NotFoundError, ParameterError
 from projectome.io import stores
 from projectome.io.access import Access
+from projectome.io.cache import cached
+from projectome.io.volumes.nifti import NiftiReader
+from projectome.io.volumes.nrrd import NrrdReader
 from projectome.io.volumes.ome_zarr import OmeZarrReader
 from projectome.io.volumes.options import UNFINISHED, OpenOptions, Place, Reader, unfinished
+from projectome.io.volumes.precomputed import PrecomputedReader
 from projectome.io.volumes.tiff import TiffReader
+from projectome.settings import resolve
 
-READERS: tuple[Reader, ...] = (OmeZarrReader(), TiffReader())
+READERS: tuple[Reader, ...] = (OmeZarrReader(), PrecomputedReader(), TiffReader(), NiftiReader(), NrrdReader())
 """Asked in this order."""
+FRAGMENT = re.compile(
+    r"(?<=\.tif|tiff|\.nd2|\.czi|\.oib|\.oif)#(?:(\d{1,9})|([a-z]=\d{1,9}(?:,[a-z]=\d{1,9})*))$",
+    re.IGNORECASE,
+)
+"""Which image of a file: ``#1``, or a place along its further axes: ``#t=0,h=3``."""
 KNOWN_HEADS = {
     b"\xff\xd8\xff": "a JPEG image",
     b"\x89PNG": "a PNG image",
@@ -26,8 +36,8 @@ KNOWN_HEADS = {
     b"\x89HDF": "an HDF5 file",
     b"NRRD": "an NRRD file",
     b"PK\x03\x04": "a zip archive",
-    b"ZISRAW": "a CZI file",
-    b"\xda\xce\xbe\n": "an ND2 file",
+    b"ZISRAW": "a later part of a CZI file in several parts",
+    b"\x00\x00\x00\x0cjP": "a JPEG 2000 image, as ND2 files from before NIS-Elements 3 are",
     b"{": "a JSON document",
 }
 
@@ -100,15 +110,30 @@ def open_volume(
         access=Access.of(endpoint=endpoint, anonymous=anonymous),
     )
     address, readers = _forced(url)
-    image = re.search(r"(?<=\.tif|tiff)#(\d+)$", address, re.IGNORECASE)
-    if image is not None:
-        address, options = address[: image.start()], replace(options, series=int(image[1]))
+    address, options = _image(address, options)
     place = Place.look(str(stores.parse(address)), options.access)
     for reader in readers:
         if reader.sniff(place):
             pyramid = reader.open(place, options)
-            return replace(pyramid, metadata={**pyramid.metadata, "user": options.said()})
+            said = options.said()
+            pyramid = replace(pyramid, metadata={**pyramid.metadata, "user": said})
+            return cached(pyramid, resolve()[0], said)
     raise _refused(place, readers)
+
+
+def _image(address: str, options: OpenOptions) -> tuple[str, OpenOptions]:
+    """Return the address of the file, and which of its images the fragment behind it names."""
+    found = FRAGMENT.search(address)
+    if found is None:
+        return address, options
+    address = address[: found.start()]
+    if found[1]:
+        return address, replace(options, series=int(found[1]))
+    pairs = [pair.split("=") for pair in found[2].lower().split(",")]
+    places = {letter: int(place) for letter, place in pairs}
+    if len(places) < len(pairs):
+        raise ParameterError(f"{found[0]} names an axis twice. Choose one place on each.")
+    return address, replace(options, places=places)
 
 
 def _forced(url: str) -> tuple[str, tuple[Reader, ...]]:
