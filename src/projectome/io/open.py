@@ -11,7 +11,10 @@ from projectome.errors import FormatError, NotFoundError, ParameterError
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.cache import cached
+from projectome.io.volumes.bdv import BdvReader
+from projectome.io.volumes.hdf5 import Hdf5Reader
 from projectome.io.volumes.nifti import NiftiReader
+from projectome.io.volumes.npy import NpyReader
 from projectome.io.volumes.nrrd import NrrdReader
 from projectome.io.volumes.ome_zarr import OmeZarrReader
 from projectome.io.volumes.options import UNFINISHED, OpenOptions, Place, Reader, unfinished
@@ -19,13 +22,24 @@ from projectome.io.volumes.precomputed import PrecomputedReader
 from projectome.io.volumes.tiff import TiffReader
 from projectome.settings import resolve
 
-READERS: tuple[Reader, ...] = (OmeZarrReader(), PrecomputedReader(), TiffReader(), NiftiReader(), NrrdReader())
+READERS: tuple[Reader, ...] = (
+    OmeZarrReader(),
+    PrecomputedReader(),
+    TiffReader(),
+    NiftiReader(),
+    NrrdReader(),
+    Hdf5Reader(),
+    BdvReader(),
+    NpyReader(),
+)
 """Asked in this order."""
 FRAGMENT = re.compile(
     r"(?<=\.tif|tiff|\.nd2|\.czi|\.oib|\.oif)#(?:(\d{1,9})|([a-z]=\d{1,9}(?:,[a-z]=\d{1,9})*))$",
     re.IGNORECASE,
 )
 """Which image of a file: ``#1``, or a place along its further axes: ``#t=0,h=3``."""
+INSIDE = re.compile(r"(?<=\.h5|hdf|df5|ims|mat|xml)#(.+)$", re.IGNORECASE)
+"""Which dataset of an HDF5 file, or setup of BigDataViewer: ``#group/data``, ``#s01``."""
 KNOWN_HEADS = {
     b"\xff\xd8\xff": "a JPEG image",
     b"\x89PNG": "a PNG image",
@@ -123,6 +137,9 @@ def open_volume(
 
 def _image(address: str, options: OpenOptions) -> tuple[str, OpenOptions]:
     """Return the address of the file, and which of its images the fragment behind it names."""
+    inside = INSIDE.search(address)
+    if inside is not None:
+        return address[: inside.start()], replace(options, inside=inside[1])
     found = FRAGMENT.search(address)
     if found is None:
         return address, options

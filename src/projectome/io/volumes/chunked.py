@@ -146,10 +146,20 @@ class ChunkedArray:
         yield self.source.raw
         grid = self.source.grid
         total = math.prod(grid)
-        flat = sorted({round(i) for i in np.linspace(0, total - 1, min(SAMPLES, total))})
-        indices = [[int(i) for i in np.unravel_index(number, grid)] for number in flat]
+        steps = max(1, min(SAMPLES, total) - 1)
+        # Whole numbers of any size: no volume is too large to be looked at.
+        flat = sorted({(total - 1) * step // steps for step in range(steps + 1)}) if total else []
+        indices = [_unravel(number, grid) for number in flat]
         with ThreadPoolExecutor(SAMPLES) as pool:
             yield from pool.map(lambda index: self.source.sample(index, self.access), indices)
+
+
+def _unravel(number: int, grid: Sequence[int]) -> list[int]:
+    index = []
+    for size in reversed(grid):
+        number, place = divmod(number, size)
+        index.append(place)
+    return index[::-1]
 
 
 def open_chunked(
@@ -161,6 +171,7 @@ def open_chunked(
     picked: Mapping[int, int],
     access: Access,
     context: bytes = b"",
+    whole_shards: bool = True,
 ) -> ChunkedArray:
     """Return an array turned to (c,) z, y, x; nothing is read.
 
@@ -180,6 +191,8 @@ def open_chunked(
         How to ask the store.
     context
         Further metadata that belongs to its content.
+    whole_shards
+        Whether the index of a shard, where there are shards, is read as a whole.
 
     Raises
     ------
@@ -187,7 +200,7 @@ def open_chunked(
         If the elements are no numbers, or a chunk is larger than 2 GiB.
     """
     store, bulk = opened(True), opened(False)
-    chunk = _check_chunks(store, source.url)
+    chunk = _check_chunks(store, source.url, whole_shards)
     kept = [i for i in range(store.rank) if i not in picked]
     wanted = [*([] if channel is None else [channel]), *space]
     chunks = [chunk[i] for i in wanted]
@@ -246,7 +259,7 @@ def reason(error: ValueError) -> str:
     return str(error).split(" [tensorstore_spec")[0].rstrip(".")
 
 
-def _check_chunks(store: ts.TensorStore, url: str) -> list[int]:
+def _check_chunks(store: ts.TensorStore, url: str, whole_shards: bool) -> list[int]:
     """Return the elements of a chunk an axis, at most those of the array; refuse absurd ones."""
     layout = store.chunk_layout
     chunk, shard = (
@@ -258,7 +271,7 @@ def _check_chunks(store: ts.TensorStore, url: str) -> list[int]:
             f"{url} declares chunks of {tuple(chunk)} elements, more than "
             f"{CHUNK_LIMIT} bytes each, which would not fit into memory. Write it again in chunks."
         )
-    if math.prod(shard) > SHARD_LIMIT * math.prod(chunk):
+    if whole_shards and math.prod(shard) > SHARD_LIMIT * math.prod(chunk):
         raise FormatError(
             f"{url} declares shards of {tuple(shard)} elements with chunks of "
             f"{tuple(chunk)}: more than {SHARD_LIMIT} in one. Write it again with smaller shards."

@@ -1,0 +1,191 @@
+"""Neuroglancer precomputed volumes as pyramids of lazy volumes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+
+from projectome.core.affine import Affine
+from projectome.core.volume import Pyramid, Volume
+from projectome.errors import FormatError, ParameterError, StoreError
+from projectome.io import stores
+from projectome.io.access import Access
+from projectome.io.documents import read_json
+from projectome.io.volumes.chunked import (
+    BROKEN,
+    PIECE,
+    ChunkedArray,
+    open_chunked,
+    open_store,
+    reason,
+    sample_file,
+)
+from projectome.io.volumes.ngff_write import encode
+from projectome.io.volumes.options import OpenOptions, Place, chosen_channels, name_of
+from projectome.io.volumes.precomputed_info import TYPE, Info, Scale, parse_info
+
+SHARDED = "neuroglancer_uint64_sharded"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScaleSource:
+    """One scale as it lies.
+
+    Attributes
+    ----------
+    url
+        Address of the folder of its chunks.
+    scale
+        What the ``info`` says of it.
+    raw
+        The same as bytes.
+    """
+
+    url: str
+    scale: Scale
+    raw: bytes = field(repr=False)
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Chunks an axis (z, y, x)."""
+        return self.scale.grid
+
+    def sample(self, index: Sequence[int], access: Access) -> bytes:
+        """Return the name, the size and both ends of a chunk."""
+        if "sharding" not in self.scale.settings:
+            return sample_file(self.url, self.scale.chunk_key(index), access)
+        number = self.scale.chunk_number(index)
+        try:
+            chunk = stores.wait(self._shards(access).read(struct.pack(">Q", number)), url=self.url)
+        except StoreError as error:
+            if str(error.__cause__).startswith(BROKEN):
+                return f"{number} broken".encode()
+            raise
+        if chunk.state == "missing":
+            return f"{number} missing".encode()
+        data = bytes(chunk.value)
+        return f"{number} {len(data)} ".encode() + data[:PIECE] + data[PIECE:][-PIECE:]
+
+    def _shards(self, access: Access) -> Any:
+        spec = {
+            "driver": SHARDED,
+            "metadata": self.scale.settings["sharding"],
+            "base": stores.kvstore_spec(self.url, access=access),
+        }
+        return stores.wait(ts.KvStore.open(spec, context=stores.context()), url=self.url)
+
+
+class PrecomputedReader:
+    """Opens the volumes of neuroglancer, with all their scales."""
+
+    name = "neuroglancer precomputed"
+    prefix = "precomputed"
+
+    def sniff(self, place: Place) -> bool:
+        """Say whether there is an ``info`` document."""
+        return place.has("info")
+
+    def open(self, place: Place, options: OpenOptions) -> Pyramid:
+        """Return the volume.
+
+        Raises
+        ------
+        MetadataError
+            With all problems, if its ``info`` cannot be used.
+        FormatError
+            If it describes something else, for instance meshes or skeletons.
+        """
+        where = stores.join(place.url, "info")
+        document, raw = read_json(where, access=options.access)
+        stated = document.get("@type", TYPE)
+        if stated != TYPE or "scales" not in document:
+            raise FormatError(
+                f"{where} describes {stated!r:.60}, not a volume of voxels. Open a volume beside "
+                f"it; list what is there with: projectome ls {place.url.rsplit('/', 1)[0]}"
+            )
+        info = parse_info(document, url=where)
+        if options.axes is not None or options.time is not None:
+            raise ParameterError(
+                f"{place.url} is a precomputed volume, whose axes are always x, y, z and channel. "
+                "Leave out --axes and --time."
+            )
+        arrays = [_open_scale(place.url, info, scale, raw, options) for scale in info.scales]
+        channels = () if info.channels == 1 else chosen_channels(info.channels, info.names)
+        levels = tuple(
+            Volume(array, affine, channels, info.kind, name_of(place.url))
+            for array, affine in zip(arrays, _affines(info, options), strict=True)
+        )
+        metadata = {
+            "format": "neuroglancer precomputed",
+            "version": "",
+            "url": place.url,
+            "encoding": info.scales[0].encoding,
+            "sharded": "sharding" in info.scales[0].settings,
+            **({"projectome": dict(info.own)} if info.own else {}),
+        }
+        return Pyramid(levels, info.problems, metadata)
+
+
+def _open_scale(
+    url: str, info: Info, scale: Scale, raw: bytes, options: OpenOptions
+) -> ChunkedArray:
+    source = ScaleSource(stores.join(url, scale.key), scale, encode(scale.document))
+    opened = partial(_open, url, info, scale, options)
+    with_axis = info.channels > 1 or bool(info.names)
+    return open_chunked(
+        source,
+        opened,
+        space=(2, 1, 0),
+        channel=3 if with_axis else None,
+        picked={} if with_axis else {3: 0},
+        access=options.access,
+        context=raw,
+        whole_shards=False,
+    )
+
+
+def _open(url: str, info: Info, scale: Scale, options: OpenOptions, cached: bool) -> ts.TensorStore:
+    spec = {
+        "driver": "neuroglancer_precomputed",
+        "multiscale_metadata": info.metadata,
+        "scale_metadata": scale.metadata,
+    }
+    try:
+        store = open_store(
+            spec, url=url, access=options.access, strict=options.strict, cached=cached
+        )
+    except ValueError as error:
+        raise FormatError(
+            f"The scale {scale.key!r} of {url} cannot be opened: {reason(error)}. Check its info, "
+            "or fetch it again."
+        ) from None
+    return store[ts.d[:].translate_to[0]]
+
+
+def _affines(info: Info, options: OpenOptions) -> list[Affine]:
+    """Return the map of each scale, the voxel size of the user taken first."""
+    space = options.described(info.space)
+    found = [scale.affine(space) for scale in info.scales]
+    if info.translation is not None:
+        first = np.asarray(found[0].voxel_size)
+        # All scales begin at one corner.
+        found = [
+            Affine.from_scale(
+                grid.voxel_size,
+                info.translation + (np.asarray(grid.voxel_size) - first) / 2,
+                target=space,
+            )
+            for grid in found
+        ]
+    if options.voxel_size is None:
+        return found
+    factor = Affine.from_scale(
+        np.asarray(options.voxel_size) / found[0].voxel_size, source=space, target=space
+    )
+    return [factor @ grid for grid in found]
