@@ -96,8 +96,8 @@ def test_ls(say, brain, tmp_path):
     assert said.out.splitlines() == ["        a/", "1.5 kB  b.txt"]
     entries = say("ls", tmp_path, "--json").json["entries"]
     assert entries == [
-        {"name": "a", "folder": True, "bytes": None},
-        {"name": "b.txt", "folder": False, "bytes": 1500},
+        {"name": "a", "folder": True, "kind": "folder", "about": "", "bytes": None},
+        {"name": "b.txt", "folder": False, "kind": "file", "about": "", "bytes": 1500},
     ]
     said = say("ls", tmp_path / "a")
     assert (said.status, said.out) == (0, "")

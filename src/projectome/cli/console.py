@@ -32,7 +32,7 @@ DIGITS = 4
 """Digits that the largest number of a column is shown with, if it has a fraction."""
 UNITS = ("_um", "_mm", "_bytes")
 """Endings of names that are units."""
-RESUMABLE = ("reconstruct", "trace", "demo", "convert", "detect", "segment")
+RESUMABLE = ("reconstruct", "trace", "demo", "convert", "detect", "segment", "download")
 """Verbs that go on where they were stopped."""
 
 

@@ -13,7 +13,6 @@ from projectome.cli.console import STDERR, answer, note, table
 from projectome.cli.options import (
     FileOptions,
     PictureOptions,
-    StoreOptions,
     TalkOptions,
     WriteOptions,
     verb,
@@ -115,29 +114,6 @@ def _page(pyramid: Pyramid) -> str:
     if space.expansion != 1:
         lines.append(f"expansion    {space.expansion:g}: micrometres above are of the gel")
     return "\n".join(lines)
-
-
-@verb(app, "ls")
-def list_(url: Url, store: StoreOptions, talk: TalkOptions) -> None:
-    """List what lies one level below a folder or a prefix of a bucket."""
-    from projectome.io.stores import Access, list_folder
-
-    address = address_of(url, store)
-    access = Access.of(endpoint=store.endpoint, anonymous=store.anonymous)
-    entries = list_folder(address, access=access)
-    document = {
-        "url": address,
-        "entries": [{"name": e.name, "folder": e.is_folder, "bytes": e.size} for e in entries],
-    }
-    sizes = ["" if e.size is None else format_bytes(e.size) for e in entries]
-    width = max(map(len, sizes), default=0)
-    lines = [
-        f"{size:>{width}}  {entry.name}{'/' * entry.is_folder}"
-        for size, entry in zip(sizes, entries, strict=True)
-    ]
-    answer(talk, document, "\n".join(lines))
-    if not entries:
-        note(talk, f"{address} is empty.")
 
 
 def to_look_at(url: str, options: PictureOptions) -> tuple[Volume, Volume, int]:

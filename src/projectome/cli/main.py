@@ -24,8 +24,11 @@ class Verb(NamedTuple):
 LOOK, WORK, STEPS, HOUSE = "Look", "Do everything", "One step at a time", "Housekeeping"
 VERBS: dict[str, Verb] = {
     "info": Verb("look", LOOK, "What a volume is: levels, voxel size, orientation, problems."),
-    "ls": Verb("look", LOOK, "What lies in a folder or a bucket, one level down."),
+    "ls": Verb("datasets", LOOK, "What lies in a folder, bucket or dataset, one level down."),
+    "find": Verb("datasets", LOOK, "Recordings of a public dataset, their stages and channels."),
+    "download": Verb("datasets", LOOK, "Copy files from a store to the disk, unchanged."),
     "mip": Verb("look", LOOK, "Maximum intensity projection as a picture."),
+    "describe": Verb("describe", LOOK, "Write a JSON that says what a file does not."),
     "profile": Verb("look", LOOK, "Intensity along an axis, as a table and a picture."),
     "reconstruct": Verb("study", WORK, "The main job: a volume in, neurons and a report out."),
     "report": Verb("study", WORK, "Write the report of a study again."),

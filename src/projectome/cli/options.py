@@ -32,7 +32,7 @@ class StoreOptions:
     endpoint
         Address of an S3 service other than AWS.
     bucket
-        Bucket of addresses that name none, as s3:///KEY.
+        Bucket of a dataset, or of addresses that name none, as s3:///KEY.
     anonymous
         Ask without credentials, or sign with yours.
     """
