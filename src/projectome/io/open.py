@@ -12,10 +12,13 @@ from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.cache import cached
 from projectome.io.volumes.bdv import BdvReader
+from projectome.io.volumes.czi import CziReader
 from projectome.io.volumes.hdf5 import Hdf5Reader
+from projectome.io.volumes.nd2 import Nd2Reader
 from projectome.io.volumes.nifti import NiftiReader
 from projectome.io.volumes.npy import NpyReader
 from projectome.io.volumes.nrrd import NrrdReader
+from projectome.io.volumes.oib import OibReader
 from projectome.io.volumes.ome_zarr import OmeZarrReader
 from projectome.io.volumes.options import UNFINISHED, OpenOptions, Place, Reader, unfinished
 from projectome.io.volumes.precomputed import PrecomputedReader
@@ -31,6 +34,9 @@ READERS: tuple[Reader, ...] = (
     Hdf5Reader(),
     BdvReader(),
     NpyReader(),
+    Nd2Reader(),
+    CziReader(),
+    OibReader(),
 )
 """Asked in this order."""
 FRAGMENT = re.compile(

@@ -42,7 +42,11 @@ class OpenOptions:
     strict
         Whether a missing chunk is an error instead of the fill value.
     series
-        Which image of a TIFF file with several; the largest by default.
+        Which image of a file with several; the largest by default.
+    places
+        Place along further axes by their letter, as in ``stack.czi#h=3,t=0``.
+    inside
+        Path of a dataset in an HDF5 file, or a setup of BigDataViewer.
     access
         How to ask the store.
     """
@@ -55,6 +59,8 @@ class OpenOptions:
     time: int | None = None
     strict: bool = False
     series: int | None = None
+    places: Mapping[str, int] = field(default_factory=dict)
+    inside: str | None = None
     access: Access = field(default_factory=Access)
 
     def __post_init__(self) -> None:
