@@ -1,0 +1,1 @@
+"""The plugin for napari: opens in it whatever projectome opens."""
