@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from projectome.core import adapters
+
 _WHERE = {
     "Affine": "core.affine",
     "Atlas": "core.atlas",
@@ -53,6 +55,13 @@ _WHERE = {
 }
 
 __all__ = sorted(_WHERE)
+
+adapters.register(
+    array="projectome.io.ecosystem:to_numpy",
+    dask="projectome.io.ecosystem:to_dask",
+    xarray="projectome.io.ecosystem:to_xarray",
+    html="projectome.io.notebook:to_html",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from types import MappingProxyType
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from projectome.core.adapters import adapted
 from projectome.core.affine import Affine, coordinates, read_only
 from projectome.core.box import Box, Triple, triple
 from projectome.core.space import Space
@@ -264,6 +265,34 @@ class Volume:
         """Return the same voxels with another description of their space."""
         return replace(self, affine=self.affine.with_target(space))
 
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """Read all voxels, for numpy; refused where they do not fit into the memory allowed."""
+        values: NDArray[Any] = adapted("array", self, dtype, copy)
+        return values
+
+    def to_dask(self) -> Any:
+        """Return the voxels as a lazy ``dask.array.Array`` with the chunks of the volume.
+
+        Raises
+        ------
+        MissingExtraError
+            If dask is not installed.
+        """
+        return adapted("dask", self)
+
+    def to_xarray(self) -> Any:
+        """Return the volume as a lazy ``xarray.DataArray`` with coordinates in micrometres.
+
+        Raises
+        ------
+        MissingExtraError
+            If xarray or dask is not installed.
+        """
+        return adapted("xarray", self)
+
+    def _repr_html_(self) -> str:
+        return Pyramid((self,))._repr_html_()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pyramid:
@@ -333,3 +362,19 @@ class Pyramid:
         """
         fine = [v for v in self.levels if max(v.voxel_size) <= 1.01 * voxel_size]
         return max(fine, key=lambda v: max(v.voxel_size), default=self.levels[0])
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """Read the finest level, for numpy; see `Volume`."""
+        return self.levels[0].__array__(dtype, copy)
+
+    def to_dask(self, level: int = 0) -> Any:
+        """Return a level as a lazy ``dask.array.Array``; see `Volume.to_dask`."""
+        return self[level].to_dask()
+
+    def to_xarray(self, level: int = 0) -> Any:
+        """Return a level as a lazy ``xarray.DataArray``; see `Volume.to_xarray`."""
+        return self[level].to_xarray()
+
+    def _repr_html_(self) -> str:
+        text: str = adapted("html", self)
+        return text

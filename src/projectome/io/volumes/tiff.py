@@ -189,6 +189,9 @@ class FolderPages:
                 f"{self.first.series.shape} elements. Open a single file of the folder instead."
             )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.urls, self._access)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Normalised shape of a plane."""

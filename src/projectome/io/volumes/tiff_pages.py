@@ -169,6 +169,11 @@ class TiffPages:
             self.close()
             raise error if isinstance(error, FormatError) else broken(url, error) from None
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Whoever gets it opens the file himself.
+        again = partial(type(self), access=self._access, series=self.index)
+        return again, (self.url,)
+
     def _open(self, **flags: bool) -> None:
         """Open the file and find its series."""
         # A local file is opened by its path, so that its companions are found beside it.
