@@ -207,10 +207,10 @@ def _found_text(found: Finding) -> str:
 
     parts = []
     for asset in found.assets[:SHOWN]:
-        lines = [shown(asset.name)]
+        lines = [shown(asset.url)]
         if asset.pieces:
             rows = [_row(piece) for piece in asset.pieces[:SHOWN]]
-            text = table(("stage", "channel", "what", "address"), rows)
+            text = table(("stage", "channel", "what", "path"), rows)
             lines += [f"  {line}" for line in text.splitlines()]
         if asset.problem:
             lines.append(f"  not all of it could be looked at: {asset.problem}")
@@ -227,7 +227,7 @@ def _row(piece: Piece) -> tuple[str, str, str, str]:
 
     size = None if piece.size is None else format_bytes(piece.size)
     what = ", ".join(part for part in (piece.kind, piece.about, size) if part)
-    return piece.stage, shown(piece.channel) or "-", what, shown(piece.url)
+    return piece.stage, shown(piece.channel) or "-", what, shown(piece.path)
 
 
 def _say_rest(talk: TalkOptions, found: Finding, store: StoreOptions) -> None:

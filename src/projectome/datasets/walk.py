@@ -126,7 +126,8 @@ def match_part(pattern: str, name: str) -> str | None:
     Parameters
     ----------
     pattern
-        With ``*`` and ``?``, and perhaps one ``{channel}`` with nothing but plain text behind it.
+        With ``*`` and ``?``, which match no name that begins with a dot, and perhaps one
+        ``{channel}`` with nothing but plain text behind it.
     name
         The name of a folder or file.
 
@@ -140,6 +141,8 @@ def match_part(pattern: str, name: str) -> str | None:
     >>> match_part("tile_*_ch_{channel}.zarr", "tile_000001_ch_488.zarr")
     '488'
     """
+    if name.startswith(".") and not pattern.startswith("."):
+        return None
     before, mark, after = pattern.partition(CHANNEL)
     if not mark:
         return "" if fnmatchcase(name, pattern) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ SHOWN_PATHS = 10_000
 LIMIT = 16 * 2**20
 """Largest document that is looked at [bytes]."""
 AT_ONCE = 32
+NUMPY_KINDS = {"u": "uint", "i": "int", "f": "float", "c": "complex"}
 PRECOMPUTED = {
     "neuroglancer_multiscale_volume": "precomputed volume",
     "neuroglancer_skeletons": "precomputed skeletons",
@@ -265,8 +267,12 @@ def sight(documents: Mapping[str, Mapping[str, Any]]) -> Sight:
 def _array(shape: object, dtype: object) -> str:
     if not isinstance(shape, list) or len(shape) > 32:
         return ""
-    text = " x ".join(str(n) for n in shape if isinstance(n, (int, float)))
-    return f"{text} {dtype}" if isinstance(dtype, str) and len(dtype) < 32 else text
+    text = " x ".join(str(n) for n in shape if isinstance(n, int) and abs(n) < 2**63)
+    if not isinstance(dtype, str) or len(dtype) > 32:
+        return text
+    numpy_name = re.fullmatch(r"[<>|]?([a-z])(\d{1,2})", dtype)  # of Zarr 2, for instance <u2
+    kind = NUMPY_KINDS.get(numpy_name[1]) if numpy_name else None
+    return f"{text} {kind}{int(numpy_name[2]) * 8}" if kind and numpy_name else f"{text} {dtype}"
 
 
 def _zarr3(document: Mapping[str, Any]) -> Sight:
