@@ -186,6 +186,9 @@ class RandomAccess:
         with stores.mapped(url, "read"):
             self.size = self._file.seek(0, 2)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.url, self.kind, self.access)
+
     def read(self, start: int, count: int) -> bytes:
         """Return exactly so many bytes.
 

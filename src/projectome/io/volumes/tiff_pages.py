@@ -85,6 +85,9 @@ class Cache:
     _size: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.limit,)  # another process keeps its own
+
     def get(self, key: object, make: Callable[[], Array]) -> Array:
         """Return what is kept under a key, made if need be."""
         with self._lock:
