@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,9 +175,14 @@ def build_level(
         If the source cannot be read or the target not be written.
     """
     coarse = _coarse(source, factors, kind)
-    nbytes = math.prod(block) * target.dtype.numpy_dtype.itemsize
+    channels: Sequence[int | slice | None] = (None,)
+    if target.rank == 4:
+        # A chunk is written once: with all channels, where it holds all.
+        together = target.chunk_layout.write_chunk.shape[0] > 1
+        channels = (slice(None),) if together else range(target.shape[0])
+    count = target.shape[0] // len(channels) if target.rank == 4 else 1
+    nbytes = count * math.prod(block) * target.dtype.numpy_dtype.itemsize
     limit = max(1, min(4, IN_FLIGHT // (BYTES_A_BYTE * nbytes)))
-    channels = range(target.shape[0]) if target.rank == 4 else (None,)
     under_way: deque[tuple[Any, int]] = deque()
 
     def finish_one() -> None:
@@ -190,6 +195,6 @@ def build_level(
             index = box.core.slices if channel is None else (channel, *box.core.slices)
             if len(under_way) == limit:
                 finish_one()
-            under_way.append((target[index].write(coarse[index]), box.core.size))
+            under_way.append((target[index].write(coarse[index]), count * box.core.size))
     while under_way:
         finish_one()

@@ -12,13 +12,11 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from projectome.core.affine import Affine
 from projectome.core.box import BlockGrid, Triple, triple
-from projectome.core.provenance import plain
 from projectome.core.volume import Kind, Pyramid, Volume
 from projectome.errors import FormatError, MetadataError, NotFoundError, ParameterError
 from projectome.io import stores
 from projectome.io.ahead import read_ahead
 from projectome.io.open import open_volume
-from projectome.io.volumes import output
 from projectome.io.volumes.ngff_write import Version
 from projectome.io.volumes.pyramid import plan_levels
 from projectome.io.volumes.writer import Progress, VolumeWriter
@@ -119,27 +117,8 @@ def create_volume(
         provenance=provenance,
         access=stores.Access.of(endpoint=endpoint, anonymous=anonymous),
     )
-    output.claim(writer.url, _plan(writer), overwrite=overwrite, access=writer.access)
+    writer.claim(overwrite=overwrite)
     return writer
-
-
-def _plan(writer: VolumeWriter) -> dict[str, object]:
-    """Return what tells one volume to be from another, as plain JSON data."""
-    told = {
-        "shape": writer.shape,
-        "dtype": writer.dtype.name,
-        "affine": writer.affine.matrix,
-        "space": writer.affine.target,
-        "chunks": writer.chunks,
-        "shards": writer.shards,
-        "version": writer.version,
-        "kind": writer.kind,
-        "channels": writer.channels,
-        "levels": len(writer.levels),
-        "compression": writer.compression,
-        "provenance": writer.provenance,
-    }
-    return {name: plain(value) for name, value in told.items()}
 
 
 def _shards(shards: ArrayLike | None, chunks: Triple, version: Version) -> Triple | None:
