@@ -38,6 +38,8 @@ LETTERS = {"TimeLoop": "t", "NETimeLoop": "t", "XYPosLoop": "p", "ZStackLoop": "
 PICTURE = ("ImageMetadataSeqLV|0", "ImageMetadataSeq|0")
 COLOURS = ("red", "green", "blue")
 MOST_FRAMES = 2**31
+UNREAD = (*BROKEN, NameError, SyntaxError)
+"""What the library raises on files that are broken or beyond it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +123,7 @@ class Nd2Reader:
             return _pyramid(file, facts, options)
         except ProjectomeError:
             raise
-        except BROKEN as error:
+        except UNREAD as error:
             raise file.file.broken(error) from None
 
 
