@@ -1,6 +1,7 @@
 """TIFF files as microscopes and programs write them, and broken ones."""
 
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -100,6 +101,45 @@ def test_a_single_plane_is_one_um_thick(tmp_path, voxels):
     assert pyramid[0].voxel_size == (1.0, 0.5, 0.25)
     assert pyramid[0].shape == (1, 40, 50)
     assert "1 um thick" in warnings(pyramid)
+
+
+def test_what_ome_xml_says_of_instrument_and_channels_is_kept(tmp_path, voxels):
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, voxels[:2, None], ome=True, metadata={"axes": "CZYX"})
+    with tifffile.TiffFile(path) as written:
+        xml = written.ome_metadata
+    image = """<AcquisitionDate>2026-05-01T14:30:00</AcquisitionDate>
+        <InstrumentRef ID="Instrument:1"/><ObjectiveSettings ID="Objective:1:1"/>"""
+    instrument = """<Instrument ID="Instrument:0"><Microscope Model="other"/></Instrument>
+        <Instrument ID="Instrument:1"><Microscope Manufacturer="Zeiss" Model="LSM 880"/>
+        <Objective ID="Objective:1:0" Model="other"/>
+        <Objective ID="Objective:1:1" Model="Plan 20x" NominalMagnification="20" LensNA="0.8"
+        Immersion="Air"/></Instrument>"""
+    xml = re.sub(r"(<Image [^>]*>)", rf"{instrument}\1{image}", xml)
+    first, second = re.findall(r"<Channel [^>]*?(?=/?>)", xml)
+    more = ' Fluor="EGFP" ExcitationWavelength="488" EmissionWavelength="0.51" '
+    xml = xml.replace(first, first + more + 'EmissionWavelengthUnit="\u00b5m"', 1)
+    xml = xml.replace(second, second + ' ExcitationWavelength="-3" EmissionWavelength="x"')
+    tifffile.imwrite(path, voxels[:2, None], description=xml.encode(), metadata=None)
+    told = open_volume(str(path), voxel_size=(1, 1, 1)).metadata
+    wanted = {
+        "microscope": "Zeiss LSM 880",
+        "objective": "Plan 20x",
+        "magnification": 20,
+        "numerical_aperture": 0.8,
+        "immersion": "Air",
+        "acquired": "2026-05-01T14:30:00",
+    }
+    assert {key: told[key] for key in wanted} == wanted
+    assert told["channels"] == [
+        {
+            "name": "channel 0",
+            "excitation_nm": 488,
+            "emission_nm": pytest.approx(510),
+            "dye": "EGFP",
+        },
+        {"name": "channel 1"},
+    ]
 
 
 def test_what_projectome_writes_into_ome_tiff_is_read(tmp_path, voxels):

@@ -391,12 +391,9 @@ def _pyramid(
     elif stated == "affinities":
         kind = "affinities"
     volume = Volume(array, affine, channels, kind, facts.name or name_of(url))
-    metadata = {
-        "format": facts.format,
-        "version": facts.version,
-        "url": url,
-        **({"projectome": dict(facts.own)} if facts.own else {}),
-    }
+    metadata: dict[str, object] = {"format": facts.format, "version": facts.version, "url": url}
+    metadata |= {"projectome": dict(facts.own)} if facts.own else {}
+    metadata |= facts.acquisition.metadata()
     return Pyramid((volume,), tuple(problems), metadata)
 
 

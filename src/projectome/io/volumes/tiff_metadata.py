@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import tifffile
 
 from projectome.core.space import OPPOSITE, Direction, Towards, micrometres_per
 from projectome.errors import FormatError, ParameterError, Problem
+from projectome.io.volumes.planes import Acquisition, Channel
 
 Size = tuple[float | None, float | None, float | None]
 XML_LIMIT = 64 * 2**20
@@ -32,6 +34,8 @@ class TiffFacts:
         Channel names; may be fewer than there are channels.
     name
         Of the image.
+    acquisition
+        Instrument and channels.
     own
         What projectome wrote beside the format's own: ``kind``, ``space``, ``expansion``,
         ``toward`` and ``translation_um`` as text.
@@ -44,6 +48,7 @@ class TiffFacts:
     voxel_size: Size = (None, None, None)
     channels: tuple[str, ...] = ()
     name: str = ""
+    acquisition: Acquisition = field(default_factory=Acquisition)
     own: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
@@ -137,9 +142,67 @@ def _ome(xml: str, index: int, url: str) -> TiffFacts:
         (z, y, x),
         names,
         image.get("Name") or "",
+        _ome_acquisition(root, image, pixels, space),
         own,
         tuple(problems),
     )
+
+
+def _ome_acquisition(
+    root: ElementTree.Element, image: ElementTree.Element, pixels: ElementTree.Element, space: str
+) -> Acquisition:
+    """Return what OME-XML says of the instrument that an image refers to, and of its channels."""
+    instruments = root.findall(f"{space}Instrument")
+    instrument = _referred(image.find(f"{space}InstrumentRef"), instruments)
+    objectives = instrument.findall(f"{space}Objective")
+    objective = _referred(image.find(f"{space}ObjectiveSettings"), objectives)
+    microscope = instrument.find(f"{space}Microscope")
+    named = {} if microscope is None else microscope.attrib
+    return Acquisition(
+        objective=objective.get("Model"),
+        magnification=_positive(objective.get("NominalMagnification")),
+        numerical_aperture=_positive(objective.get("LensNA")),
+        immersion=objective.get("Immersion"),
+        microscope=" ".join(named[k] for k in ("Manufacturer", "Model") if named.get(k)) or None,
+        acquired=image.findtext(f"{space}AcquisitionDate"),
+        channels=tuple(
+            Channel(
+                channel.get("Name") or f"channel {i}",
+                _nanometres(channel, "Excitation"),
+                _nanometres(channel, "Emission"),
+                channel.get("Fluor") or None,
+            )
+            for i, channel in enumerate(pixels.findall(f"{space}Channel"))
+        ),
+    )
+
+
+def _referred(
+    reference: ElementTree.Element | None, found: list[ElementTree.Element]
+) -> ElementTree.Element:
+    """Return the element that another refers to, or the only one; an empty one if there is none."""
+    wanted = None if reference is None else reference.get("ID")
+    fitting = [element for element in found if element.get("ID") == wanted]
+    if not fitting and reference is None and len(found) == 1:
+        fitting = found
+    return fitting[0] if fitting else ElementTree.Element("none")
+
+
+def _nanometres(channel: ElementTree.Element, which: str) -> float | None:
+    value = _positive(channel.get(f"{which}Wavelength"))
+    try:
+        factor = micrometres_per(channel.get(f"{which}WavelengthUnit") or "nm") * 1000
+    except ParameterError:
+        return None
+    return None if value is None else value * factor
+
+
+def _positive(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 < value < math.inf else None
 
 
 def _ome_size(pixels: ElementTree.Element, axis: str, problems: list[Problem]) -> float | None:
