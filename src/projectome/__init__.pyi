@@ -22,19 +22,24 @@ from projectome.errors import ProjectomeError as ProjectomeError
 from projectome.filters.tubeness import tubeness as tubeness
 from projectome.imaging.projection import mip as mip
 from projectome.imaging.projection import profile as profile
+from projectome.io.metadata.ensp import read_metadata as read_metadata
+from projectome.io.metadata.ensp import write_metadata as write_metadata
 from projectome.io.open import open_volume as open_volume
+from projectome.io.points import read_points as read_points
+from projectome.io.points import write_points as write_points
+from projectome.io.skeletons import read_skeletons as read_skeletons
+from projectome.io.skeletons import write_skeletons as write_skeletons
 from projectome.io.skeletons.swc import read_swc as read_swc
 from projectome.io.skeletons.swc import write_swc as write_swc
 from projectome.io.source import VolumeSource as VolumeSource
 from projectome.io.stores import list_folder as list_folder
-from projectome.io.tables import read_points as read_points
-from projectome.io.tables import write_points as write_points
 from projectome.io.volumes.write import create_volume as create_volume
 from projectome.io.volumes.write import write_volume as write_volume
 from projectome.morphology.measure import measure as measure
 from projectome.tracing.path import minimal_path as minimal_path
 from projectome.tracing.path import trace_path as trace_path
 from projectome.workflows.convert import convert as convert
+from projectome.workflows.describe import describe as describe
 from projectome.workflows.job import Job as Job
 from projectome.workflows.reconstruct import Recipe as Recipe
 from projectome.workflows.reconstruct import reconstruct as reconstruct
@@ -66,6 +71,7 @@ __all__ = [
     "VolumeSource",
     "convert",
     "create_volume",
+    "describe",
     "list_folder",
     "make_phantom",
     "measure",
@@ -73,15 +79,19 @@ __all__ = [
     "mip",
     "open_volume",
     "profile",
+    "read_metadata",
     "read_points",
+    "read_skeletons",
     "read_swc",
     "reconstruct",
     "run",
     "trace_path",
     "tubeness",
+    "write_metadata",
     "write_phantom",
     "write_points",
     "write_report",
+    "write_skeletons",
     "write_swc",
     "write_volume",
 ]

@@ -7,21 +7,9 @@ import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from projectome.core.points import Points
-from projectome.core.space import Space
 from projectome.errors import FormatError, NotFoundError, ParameterError
-from projectome.io.tables import (
-    read_cell_counter,
-    read_points,
-    read_table,
-    read_with_metadata,
-    write_points,
-    write_table,
-)
-from projectome.testing import strategies as draws
+from projectome.io.tables import read_table, read_with_metadata, write_table
 
 DATA = Path(os.environ.get("PROJECTOME_TEST_DATA") or Path(__file__).parents[3] / "shared/data")
 
@@ -33,15 +21,6 @@ TABLE = pd.DataFrame(
         "left": [True, False, True],
     }
 )
-
-
-def same(a: Points, b: Points) -> None:
-    assert a.space == b.space
-    np.testing.assert_array_equal(a.coordinates, b.coordinates)
-    assert set(a.columns) == set(b.columns)
-    for name in a.columns:
-        np.testing.assert_array_equal(a[name], b[name])
-        assert a[name].dtype == b[name].dtype, name
 
 
 # --- tables --------------------------------------------------------------------------------------
@@ -136,126 +115,7 @@ def test_missing_files_and_columns(tmp_path):
         read_table(tmp_path / "t.csv", columns=["id", "z_um"])
 
 
-# --- points --------------------------------------------------------------------------------------
-
-
-@given(draws.points())
-def test_points_round_trip_through_parquet_with_their_space(points):
-    write_points(points, "memory://tables/p.parquet")
-    found = read_points("memory://tables/p.parquet")
-    same(found, points.with_columns(id=np.arange(1, len(points) + 1)))
-
-
-@given(draws.points())
-def test_points_round_trip_through_csv_given_the_space(points):
-    write_points(points, "memory://tables/p.csv")
-    found = read_points("memory://tables/p.csv", space=points.space)
-    if len(points):
-        same(found, points.with_columns(id=np.arange(1, len(points) + 1)))
-    assert len(found) == len(points)
-
-
-def test_the_header_of_points(tmp_path):
-    points = Points([[3, 2, 1]], Space(), {"score": np.array([0.5]), "id": np.array([7])})
-    write_points(points, tmp_path / "p.csv")
-    assert (tmp_path / "p.csv").read_text() == "id,z_um,y_um,x_um,score\n7,3.0,2.0,1.0,0.5\n"
-
-
-@given(st.sampled_from([("mm", 1000.0), ("nm", 1e-3), ("um", 1.0), ("micrometer", 1.0)]))
-def test_the_unit_stands_in_the_name(pair):
-    unit, factor = pair
-    table = pd.DataFrame({f"x_{unit}": [1.0], f"y_{unit}": [2.0], f"z_{unit}": [3.0]})
-    write_table(table, "memory://tables/u.csv")
-    found = read_points("memory://tables/u.csv")
-    np.testing.assert_allclose(found.coordinates, [[3 * factor, 2 * factor, factor]])
-    assert found.columns == {}
-
-
-def test_voxels_are_not_micrometres(tmp_path):
-    voxels = Points([[3, 2, 1]], Space.voxels())
-    write_points(voxels, tmp_path / "p.csv")
-    assert read_points(tmp_path / "p.csv").space.unit == "voxel"
-    with pytest.raises(FormatError, match="Convert them with the grid"):
-        read_points(tmp_path / "p.csv", space=Space())
-
-
-def test_points_that_cannot_be_read(tmp_path):
-    path = tmp_path / "p.csv"
-    for text, message in (
-        ("z,y,x\n1,2,3\n", "Name the coordinates with their unit"),
-        ("z_um,y_um,x_um\n1,2,\n", "point 1 has a coordinate that is missing"),
-        ("z_um,y_um,x_um\n1,2,3\n1,inf,3\n", "point 2"),
-        ("z_um,y_um,x_um\n1,a,3\n", "'y_um' is not all numbers"),
-    ):
-        path.write_text(text)
-        with pytest.raises(FormatError, match=message):
-            read_points(path)
-    with pytest.raises(ParameterError, match="'z_um' has the name of a coordinate"):
-        write_points(Points([[0, 0, 0]], Space(), {"z_um": np.zeros(1)}), path)
-
-
-def test_a_space_that_is_not_understood(tmp_path):
-    frame = pd.DataFrame({"z_um": [0.0], "y_um": [0.0], "x_um": [0.0]})
-    for said in ({"name": "a"}, {"name": "a", "axes": 5}, "scan"):
-        write_table(frame, tmp_path / "p.parquet", metadata={"space": said})
-        with pytest.raises(FormatError, match="describes its space"):
-            read_points(tmp_path / "p.parquet")
-
-
-# --- cell counter --------------------------------------------------------------------------------
-
-XML = """<?xml version="1.0" encoding="UTF-8"?>
-<CellCounter_Marker_File><Image_Properties/><Marker_Data><Current_Type>1</Current_Type>
-<Marker_Type><Type>1</Type></Marker_Type>
-<Marker_Type><Type>2</Type>
-<Marker><MarkerX>10</MarkerX><MarkerY>20</MarkerY><MarkerZ>3</MarkerZ></Marker>
-</Marker_Type></Marker_Data></CellCounter_Marker_File>"""
-
-
-def test_markers_are_voxels(tmp_path):
-    (tmp_path / "c.xml").write_text(XML)
-    found = read_cell_counter(tmp_path / "c.xml", voxel_size=(5, 2, 1), translation=(100, 0, 0))
-    np.testing.assert_array_equal(found.coordinates, [[115, 40, 10]])
-    assert found["type"].tolist() == [2]
-    counted_from_one = read_cell_counter(tmp_path / "c.xml", voxel_size=(5, 2, 1), first_plane=1)
-    assert counted_from_one.coordinates[0, 0] == 10
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda t: t.replace("<MarkerY>20</MarkerY>", ""), "marker 1 of type 2"),
-        (lambda t: t.replace("20", "nan"), "marker 1 of type 2"),
-        (lambda t: t.replace("<Type>2</Type>", ""), "no number"),
-        (lambda t: t.replace("CellCounter_Marker_File", "svg"), "holds 'svg'"),
-        (lambda t: t[:100], "is not XML"),
-        (lambda t: "", "is not XML"),
-    ],
-)
-def test_broken_marker_files(tmp_path, change, message):
-    (tmp_path / "c.xml").write_text(change(XML))
-    with pytest.raises(FormatError, match=message):
-        read_cell_counter(tmp_path / "c.xml", voxel_size=(1, 1, 1))
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_entities_are_not_expanded(tmp_path, encoding):
-    bomb = '<!DOCTYPE a [<!ENTITY b "bbb"><!ENTITY c "&b;&b;">]><CellCounter_Marker_File>&c;'
-    (tmp_path / "c.xml").write_text(bomb + "</CellCounter_Marker_File>", encoding=encoding)
-    with pytest.raises(FormatError, match="document type"):
-        read_cell_counter(tmp_path / "c.xml", voxel_size=(1, 1, 1))
-
-
-@pytest.mark.realdata
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"no test data in {DATA}")
-def test_published_markers():
-    """56 cells of type 2 in planes 10 to 19 of a stack of 30 x 510 x 667 voxels of 5 x 2 x 2 um."""
-    found = read_cell_counter(DATA / "cellfinder/cell_classification.xml", voxel_size=(5, 2, 2))
-    assert len(found) == 56
-    assert set(found["type"].tolist()) == {2}
-    voxels = found.coordinates / (5, 2, 2)
-    assert (voxels[:, 0].min(), voxels[:, 0].max()) == (10, 19)
-    assert (voxels < (30, 510, 667)).all()
+# --- bytes ---------------------------------------------------------------------------------------
 
 
 def test_parquet_is_written_without_pandas_metadata():

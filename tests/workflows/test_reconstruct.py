@@ -21,9 +21,9 @@ from projectome.errors import (
     UnknownNameError,
 )
 from projectome.io.open import open_volume
+from projectome.io.points import read_points, write_points
 from projectome.io.skeletons.swc import read_swc
 from projectome.io.source import VolumeSource
-from projectome.io.tables import read_points, write_points
 from projectome.io.volumes.write import write_volume
 from projectome.metrics.trees import length_scores
 from projectome.workflows.job import Job

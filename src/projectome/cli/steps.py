@@ -17,8 +17,9 @@ from projectome.cli.outputs import check_free, work_folder
 from projectome.cli.progress import Reporter, job_of
 from projectome.cli.study import Labels, Probability, Somata, Url
 from projectome.engine.grid import memory_budget, worker_count
+from projectome.io.points import write_points
 from projectome.io.skeletons.swc import write_swc
-from projectome.io.tables import write_points, write_table
+from projectome.io.tables import write_table
 from projectome.workflows.reconstruct import Recipe, plan, resolve_recipe
 
 app = typer.Typer(rich_markup_mode=None)

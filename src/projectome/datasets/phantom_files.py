@@ -33,9 +33,10 @@ from projectome.core.skeleton import Skeleton
 from projectome.datasets.phantom import Phantom
 from projectome.errors import FormatError, NotFoundError, OutputExistsError
 from projectome.io.open import open_volume
+from projectome.io.points import read_points, write_points
 from projectome.io.skeletons.swc import read_swc, write_swc
 from projectome.io.stores import atomic_write, read_bytes
-from projectome.io.tables import read_points, read_table, write_points, write_table
+from projectome.io.tables import read_table, write_table
 from projectome.io.volumes.write import write_volume
 
 FORMAT = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from projectome.core.space import Space
 from projectome.errors import FormatError
 from projectome.io.access import Access
 from projectome.io.stores import read_bytes
@@ -58,6 +59,23 @@ def _depth(value: object) -> int:
                 inner.extend(item)
         layer = inner
     return depth
+
+
+def restore_space(said: Any) -> Space:
+    """Return the space that ``dataclasses.asdict`` turned into plain data.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is something else; the caller knows the file to name.
+    """
+    return Space(
+        name=str(said["name"]),
+        axes=tuple(said["axes"]),
+        toward=tuple(said["toward"]),
+        unit=said["unit"],
+        expansion=float(said["expansion"]),
+    )
 
 
 def read_json(url: str, *, access: Access | None = None) -> tuple[dict[str, Any], bytes]:

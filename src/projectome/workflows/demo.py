@@ -9,9 +9,9 @@ import numpy as np
 
 from projectome.datasets.phantom import make_phantom
 from projectome.datasets.phantom_files import PhantomFolder, write_phantom
+from projectome.io.points import read_points
 from projectome.io.skeletons.swc import read_swc
 from projectome.io.source import VolumeSource
-from projectome.io.tables import read_points
 from projectome.metrics.detection import DetectionScores, match_points
 from projectome.metrics.trees import LengthScores, NeuronScore, length_scores, neuron_scores
 from projectome.workflows.job import Job

@@ -14,8 +14,8 @@ from projectome.detection.steps import DetectSomata
 from projectome.engine.grid import worker_count
 from projectome.errors import FormatError, NotFoundError, UnknownNameError
 from projectome.imaging.normalise import Normalisation, estimate_normalisation, sample_boxes
+from projectome.io.points import read_points
 from projectome.io.source import VolumeSource
-from projectome.io.tables import read_points
 from projectome.segmentation.noise import NoiseMap, measure_noise
 from projectome.segmentation.steps import NeuriteProbability, sigmas_of
 from projectome.workflows.segment import Labelling

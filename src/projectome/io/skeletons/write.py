@@ -16,7 +16,7 @@ from projectome.errors import OutputExistsError, ParameterError
 from projectome.io.access import Access
 from projectome.io.skeletons.model import NamedSkeleton, Skeletons
 from projectome.io.skeletons.nml import format_nml
-from projectome.io.skeletons.precomputed import write_precomputed
+from projectome.io.skeletons.precomputed_write import write_precomputed
 from projectome.io.skeletons.read import PREFIX, read_skeletons
 from projectome.io.skeletons.swc import format_swc
 from projectome.io.stores import exists, join, list_folder, local_path, write_bytes
