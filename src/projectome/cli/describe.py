@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -85,9 +85,9 @@ def describe(
     terminal = sys.stdin.isatty() and sys.stderr.isatty() and not talk.json
     metadata, problems = describe_file(
         address_of(file, opening),
-        said,
         template=None if earlier is None else read_metadata(earlier),
         ask=_ask if terminal else None,
+        **asdict(said),
         **read_options(opening),
     )
     documents = {out: metadata.plain()}

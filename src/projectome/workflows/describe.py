@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, cast
 
 from projectome.core.volume import Pyramid
-from projectome.errors import MetadataError, ParameterError, Problem
+from projectome.errors import MetadataError, ParameterError, Problem, UnknownNameError
 from projectome.io.metadata.ensp import (
     SCHEMA,
     Creator,
@@ -59,16 +60,17 @@ REQUIRED: dict[Place, tuple[str, str]] = {
     ("licence",): ("--licence ID", "Licence (SPDX identifier, as CC-BY-4.0)"),
 }
 """What a description cannot do without, its option, and the question."""
+WORD = frozenset(field.name for field in dataclasses.fields(Word))
+OPENING = frozenset(inspect.signature(open_volume).parameters) - {"url"}
 AGE = re.compile(r"(?i)\s*(\d+(?:\.\d+)?)\s*(day|week|month|year)s?\s*")
 
 
 def describe(
     url: str,
-    word: Word | None = None,
     *,
     template: Metadata | None = None,
     ask: Ask | None = None,
-    **opening: Any,
+    **said: Any,
 ) -> Description:
     """Describe a file of microscopy data: what it says itself, and the user's word for the rest.
 
@@ -76,15 +78,15 @@ def describe(
     ----------
     url
         Path or address of the file.
-    word
-        What the user says; it wins over the file.
     template
         An earlier description, for instance of a file of the same experiment. What the user said
         there and does not say now is the user's word here too; what that file said is not taken.
     ask
         How to ask for what is missing; an error names it if None.
-    **opening
-        As for `projectome.io.open.open_volume`.
+    **said
+        What the user says, which wins over the file: the fields of
+        `projectome.workflows.describe_word.Word`, for instance ``species``, and the options of
+        `projectome.io.open.open_volume`, for instance ``voxel_size``. None is nothing said.
 
     Returns
     -------
@@ -95,22 +97,32 @@ def describe(
     ------
     ParameterError
         With everything that is missing, or everything that is wrong in the user's word.
+    UnknownNameError
+        If something said is no fact there is a place for.
     ProjectomeError
         As `projectome.io.open.open_volume` does.
+
+    Examples
+    --------
+    >>> describe("brain.czi", species="Mus musculus", licence="CC0-1.0")  # doctest: +SKIP
     """
-    now = _facts_of_word(word or Word())
-    said = _earlier(template) | now
-    opening = _opening(said, opening)
-    pyramid = _open(url, opening, said, ask)
-    told, problems = microscope_facts(pyramid), _beyond(said, now, pyramid)
+    options = {name: value for name, value in said.items() if value is not None}
+    word = {name: options.pop(name) for name in WORD & options.keys()}
+    for name in options.keys() - OPENING:
+        raise UnknownNameError("fact", name, {*WORD, *OPENING})
+    now = _facts_of_word(Word(**word))
+    mine = _earlier(template) | now
+    opening = _opening(mine, options)
+    pyramid = _open(url, opening, mine, ask)
+    told, problems = microscope_facts(pyramid), _beyond(mine, now, pyramid)
     facts = _geometry(url, pyramid) | told
-    for place, value in said.items():
+    for place, value in mine.items():
         if place in told and told[place] != value:
             text = f"the file says {told[place]!r}; your word {value!r} is kept"
             problems.append(Problem("warning", ".".join(map(str, place)), text))
-    known = facts | said
+    known = facts | mine
     known |= (answers := _asked(known, ask))
-    user = {**said, **answers, **_stated(pyramid)}
+    user = {**mine, **answers, **_stated(pyramid)}
     document = _document(known)
     document["sources"] = _sources(document, user)
     try:
@@ -200,7 +212,7 @@ def _opening(said: Facts, opening: Mapping[str, Any]) -> dict[str, Any]:
 
     The geometry leaves `said`: once the file is open, the volume has it.
     """
-    found = {name: value for name, value in opening.items() if value is not None}
+    found = dict(opening)
     toward = said.pop(("image", "toward"), None)
     for name, key in (
         ("voxel_size", "voxel_size_um"),
