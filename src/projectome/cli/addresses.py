@@ -56,7 +56,8 @@ def read_options(options: FileOptions) -> dict[str, Any]:
             "runs toward, or the one it comes from? Add --meaning toward or --meaning from."
         )
     names = {field.name for field in dataclasses.fields(FileOptions)} - {"bucket"}
-    return {name: getattr(options, name) for name in sorted(names)}
+    given = {name: getattr(options, name) for name in sorted(names)}
+    return given | {"asset": True if options.asset is None else address_of(options.asset, options)}
 
 
 def source_of(url: str, options: VolumeOptions) -> VolumeSource:

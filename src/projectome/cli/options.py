@@ -64,6 +64,9 @@ class FileOptions(StoreOptions):
         Time point, where the file has several.
     strict
         A missing chunk is an error instead of background.
+    asset
+        Folder or JSON document with the metadata of the recording; looked for above the volume if
+        left out, none to do without.
     """
 
     panel: ClassVar[str] = "Input"
@@ -75,6 +78,7 @@ class FileOptions(StoreOptions):
     expansion: float | None = None
     time: int | None = None
     strict: bool = False
+    asset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,7 @@ class StepOptions:
 PAIRS = {"anonymous": "--anonymous/--signed"}
 METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 NAMED = {
+    "asset": "URL|none",
     "axes": "LETTERS",
     "box": "Z0:Z1,Y0:Y1,X0:X1",
     "bucket": "NAME",

@@ -11,6 +11,7 @@ from projectome.errors import FormatError, NotFoundError, ParameterError
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.cache import cached
+from projectome.io.metadata.beside import with_asset
 from projectome.io.volumes.bdv import BdvReader
 from projectome.io.volumes.czi import CziReader
 from projectome.io.volumes.hdf5 import Hdf5Reader
@@ -72,6 +73,7 @@ def open_volume(
     expansion: float | None = None,
     time: int | None = None,
     strict: bool = False,
+    asset: str | bool = True,
     endpoint: str | None = None,
     anonymous: bool | None = None,
 ) -> Pyramid:
@@ -98,6 +100,9 @@ def open_volume(
         Time point, or place along another extra axis, of a file with more than one.
     strict
         Whether a missing chunk is an error instead of the fill value.
+    asset
+        Where the metadata of the data asset lies, a folder or a JSON document. True looks in the
+        folders above a volume that states no orientation; False takes none.
     endpoint
         Address of an S3 service other than AWS; by the settings if None.
     anonymous
@@ -127,6 +132,7 @@ def open_volume(
         expansion=expansion,
         time=time,
         strict=strict,
+        asset=asset,
         access=Access.of(endpoint=endpoint, anonymous=anonymous),
     )
     address, readers = _forced(url)
@@ -136,6 +142,7 @@ def open_volume(
         if reader.sniff(place):
             pyramid = reader.open(place, options)
             said = options.said()
+            pyramid = with_asset(pyramid, place.url, options.asset, access=options.access)
             pyramid = replace(pyramid, metadata={**pyramid.metadata, "user": said})
             return cached(pyramid, resolve()[0], said)
     raise _refused(place, readers)

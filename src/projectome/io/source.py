@@ -62,7 +62,7 @@ class VolumeSource:
         Level of the pyramid, 0 the finest.
     channel
         Channel by name or number; needed where there is more than one.
-    voxel_size, axes, orientation, meaning, expansion, time, strict, endpoint, anonymous
+    voxel_size, axes, orientation, meaning, expansion, time, strict, asset, endpoint, anonymous
         As for `projectome.io.open.open_volume`.
     """
 
@@ -76,6 +76,7 @@ class VolumeSource:
     expansion: float | None = None
     time: int | None = None
     strict: bool = False
+    asset: str | bool = True
     endpoint: str | None = None
     anonymous: bool | None = None
 
@@ -102,6 +103,7 @@ class VolumeSource:
             expansion=self.expansion,
             time=self.time,
             strict=self.strict,
+            asset=self.asset,
             endpoint=self.endpoint,
             anonymous=self.anonymous,
         )
@@ -109,19 +111,20 @@ class VolumeSource:
     def fingerprint(self) -> str:
         """Return a hash that changes when the volume does, the same on every host and path.
 
-        It covers the metadata documents, what the user says, and of the content: of Zarr the sizes
-        and both ends of 32 evenly spaced chunks or shards (a shard keeps the index of its chunks
-        at its end), of a TIFF file its size and 64 evenly spaced pieces of 64 KiB (all of a file up
-        to 4 MiB), of a folder of planes the names and both ends of 32 of them. It does not see a
-        change inside a chunk, piece or companion file that is not among the samples and keeps all
-        sizes.
+        It covers the metadata documents, what the user says, the orientation taken from the
+        metadata of the data asset, and of the content: of Zarr the sizes and both ends of 32 evenly
+        spaced chunks or shards (a shard keeps the index of its chunks at its end), of a TIFF file
+        its size and 64 evenly spaced pieces of 64 KiB (all of a file up to 4 MiB), of a folder of
+        planes the names and both ends of 32 of them. It does not see a change inside a chunk, piece
+        or companion file that is not among the samples and keeps all sizes.
 
         Returns
         -------
         str
             SHA-256 in hexadecimal.
         """
-        volume = _select(self, self.pyramid())
+        pyramid = self.pyramid()
+        volume = _select(self, pyramid)
         content = hashlib.sha256()
         for part in _evidence(volume.array):
             content.update(len(part).to_bytes(8, "little"))
@@ -136,7 +139,10 @@ class VolumeSource:
             "expansion": self.expansion,
             "time": self.time,
         }
-        return digest({"content": content.hexdigest(), "said": said})
+        asset = pyramid.metadata.get("asset")
+        taken = asset.get("taken") if isinstance(asset, dict) else None
+        beside = {"asset": taken} if taken else {}
+        return digest({"content": content.hexdigest(), "said": said, **beside})
 
 
 def _evidence(array: LazyArray) -> Iterator[bytes]:

@@ -140,9 +140,6 @@ def _related(pyramid: Pyramid, asset: AssetMetadata) -> Pyramid:
             problems.append(Problem("warning", where, text))
     elif any(toward):
         taken["toward"] = list(toward)
-        taken["evidence"] = [
-            f"{axis.toward.value}: {axis.toward.where}" for axis in asset.axes if axis.toward
-        ]
         space = replace(space, toward=toward)
     _compare_expansion(pyramid, asset, problems)
     levels = tuple(level.with_space(space) for level in pyramid)

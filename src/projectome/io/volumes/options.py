@@ -41,6 +41,9 @@ class OpenOptions:
         Time point, or place along another extra axis.
     strict
         Whether a missing chunk is an error instead of the fill value.
+    asset
+        Address of the metadata of the data asset; True to look for it above the volume, False or
+        ``"none"`` to do without.
     series
         Which image of a file with several; the largest by default.
     places
@@ -58,6 +61,7 @@ class OpenOptions:
     expansion: float | None = None
     time: int | None = None
     strict: bool = False
+    asset: str | bool = True
     series: int | None = None
     places: Mapping[str, int] = field(default_factory=dict)
     inside: str | None = None
@@ -92,6 +96,8 @@ class OpenOptions:
                 "An orientation code needs its meaning, and a meaning its code: --orientation CODE "
                 "--meaning toward|from."
             )
+        if isinstance(self.asset, str) and self.asset.strip().lower() in ("", "none"):
+            object.__setattr__(self, "asset", False)
         self.described(Space())
 
     def described(self, space: Space) -> Space:
@@ -112,6 +118,7 @@ class OpenOptions:
         """Return the facts that the user stated, as plain data."""
         names = ("voxel_size", "axes", "orientation", "meaning", "expansion", "time")
         stated = {name: getattr(self, name) for name in names}
+        stated["asset"] = None if self.asset is True else self.asset
         return {name: value for name, value in stated.items() if value is not None}
 
 
