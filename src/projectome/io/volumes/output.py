@@ -18,7 +18,9 @@ MARK = ".unfinished.json"
 LEDGER = ".ledger"
 """Where a run may remember which blocks of an unfinished output are written."""
 CLEARING: dict[str, object] = {"state": "being removed"}
-DOCUMENTS = {name for names in ROOT_DOCUMENTS.values() for name in names} | {".zarray"}
+INFO = "info"
+"""Of a precomputed volume, and of other things that neuroglancer shows."""
+DOCUMENTS = {name for names in ROOT_DOCUMENTS.values() for name in names} | {".zarray", INFO}
 
 
 def claim(url: str, plan: Mapping[str, object], *, overwrite: bool, access: stores.Access) -> None:
@@ -61,7 +63,7 @@ def claim(url: str, plan: Mapping[str, object], *, overwrite: bool, access: stor
         raise OutputExistsError(
             f"{url} exists. Choose another output, or give --overwrite to replace it."
         )
-    elif names and not names & DOCUMENTS:
+    elif names and not _is_volume(url, names, access):
         some = ", ".join(sorted(names)[:3])
         raise OutputExistsError(
             f"{url} is no volume (it holds {some}) and is not overwritten. Choose another output, "
@@ -97,6 +99,16 @@ def release(url: str, access: stores.Access) -> None:
                 half.unlink(missing_ok=True)
     for name in (LEDGER, MARK):
         stores.remove(stores.join(url, name), access=access)
+
+
+def _is_volume(url: str, names: set[str], access: stores.Access) -> bool:
+    if names & DOCUMENTS == {INFO}:
+        try:
+            found = json.loads(stores.read_bytes(stores.join(url, INFO), access=access))
+        except ValueError:
+            return False
+        return isinstance(found, dict) and "scales" in found
+    return bool(names & DOCUMENTS)
 
 
 def _clear(url: str, names: set[str], access: stores.Access) -> None:
