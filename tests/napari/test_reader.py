@@ -157,7 +157,7 @@ def test_a_neuron_becomes_paths_and_a_soma(manager, tmp_path):
     path.write_text(SWC)
     shapes, points = layers_of(manager, str(path))
     data, settings, kind = shapes
-    assert (kind, settings["shape_type"], settings["name"]) == ("shapes", "path", "n1")
+    assert (kind, settings["shape_type"], settings["name"]) == ("shapes", "path", "n1.swc")
     assert len(data) == len(settings["edge_width"]) == 3
     length = sum(float(np.linalg.norm(np.diff(run, axis=0), axis=1).sum()) for run in data)
     assert length == 4  # four edges of 1 um
@@ -165,6 +165,20 @@ def test_a_neuron_becomes_paths_and_a_soma(manager, tmp_path):
     assert kind == "points"
     assert where.tolist() == [[30, 20, 10]]  # z, y, x
     assert settings["size"] == [10]
+
+
+def test_neurons_without_radii_and_lone_nodes_are_shown(manager, tmp_path):
+    path = tmp_path / "n2.swc"
+    path.write_text("1 0 1 2 3 0 -1\n2 0 2 2 3 0 1\n3 0 9 9 9 0 -1\n")
+    (_, shapes, _), (where, points, _) = layers_of(manager, str(path))
+    assert shapes["edge_width"] == [reader.WIDTH]
+    assert where.tolist() == [[9, 9, 9]]
+    assert points["size"] == [2 * reader.WIDTH]
+
+
+def test_a_file_without_nodes_is_an_empty_layer():
+    ((where, _, kind),) = reader.neuron_layers([], "none")
+    assert (where.shape, kind) == ((0, 3), "points")
 
 
 def test_several_files_at_once_are_left_to_others():

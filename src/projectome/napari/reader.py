@@ -13,7 +13,8 @@ from projectome.core.skeleton import SOMA, Skeleton
 from projectome.core.volume import Pyramid, Volume
 from projectome.errors import ProjectomeError
 from projectome.io.open import open_volume
-from projectome.io.skeletons.swc import read_swc
+from projectome.io.skeletons.read import read_skeletons
+from projectome.io.volumes.options import name_of
 
 Layer: TypeAlias = tuple[Any, dict[str, Any], str]
 ReadFunction: TypeAlias = Callable[[Any], list[Layer]]
@@ -23,6 +24,7 @@ CONTRAST = (1.0, 99.8)
 """Percentiles of black and white."""
 WIDTH = 1.0
 """Width of a neurite where the file has no radius [um]."""
+NEURONS = (".swc", ".eswc", ".nml", ".traces")
 COLOURS = ("green", "magenta", "cyan", "yellow", "red", "blue")
 """Of the channels of an image, in their order."""
 
@@ -33,11 +35,11 @@ def get_reader(path: str | Sequence[str]) -> ReadFunction | None:
     Parameters
     ----------
     path
-        As napari gives it: whatever `projectome.io.open.open_volume` takes, or an SWC file.
+        As napari gives it: whatever `projectome.io.open.open_volume` takes, or a file of neurons.
     """
     if not isinstance(path, (str, Path)):
         return None
-    return read_neuron if str(path).lower().endswith(".swc") else read_volume
+    return read_neurons if str(path).lower().endswith(NEURONS) else read_volume
 
 
 def read_volume(path: str) -> list[Layer]:
@@ -128,8 +130,8 @@ def _limits(level: Volume, box: Box, channel: int | None) -> tuple[float, float]
     return low, high if high > low else low + 1
 
 
-def read_neuron(path: str) -> list[Layer]:
-    """Return the neurons of an SWC file as layers of napari.
+def read_neurons(path: str) -> list[Layer]:
+    """Return neurons as layers of napari.
 
     Parameters
     ----------
@@ -144,28 +146,31 @@ def read_neuron(path: str) -> list[Layer]:
     Raises
     ------
     ProjectomeError
-        As `projectome.io.skeletons.swc.read_swc` does.
+        As `projectome.io.skeletons.read.read_skeletons` does.
     """
-    found = read_swc(str(path))
-    return neuron_layers(found.skeleton, Path(str(path)).stem)
+    found = read_skeletons(str(path))
+    return neuron_layers([item.skeleton for item in found], name_of(str(path)))
 
 
-def neuron_layers(skeleton: Skeleton, name: str) -> list[Layer]:
-    """Return a skeleton as layers of napari: its runs as paths, its somata as points."""
+def neuron_layers(skeletons: Sequence[Skeleton], name: str) -> list[Layer]:
+    """Return skeletons as layers of napari: their runs as paths, their somata as points."""
+    paths, widths, somata, sizes = [], [], [], []
+    for skeleton in skeletons:
+        radius = np.full(len(skeleton), np.nan) if skeleton.radius is None else skeleton.radius
+        for run in skeleton.segments:
+            known = radius[run][np.isfinite(radius[run])]
+            paths.append(skeleton.coordinates[run])
+            widths.append(2 * float(np.median(known)) if known.size else WIDTH)
+        kinds = np.zeros(len(skeleton)) if skeleton.kind is None else skeleton.kind
+        alone = (skeleton.parent < 0) & (skeleton.child_count == 0)
+        for node in np.flatnonzero((kinds == SOMA) | alone).tolist():
+            somata.append(skeleton.coordinates[node])
+            sizes.append(2 * float(radius[node]) if np.isfinite(radius[node]) else 2 * WIDTH)
     layers: list[Layer] = []
-    radius = np.full(len(skeleton), np.nan) if skeleton.radius is None else skeleton.radius
-    runs = skeleton.segments
-    if runs:
-        known = [radius[run][np.isfinite(radius[run])] for run in runs]
-        widths = [2 * float(np.median(r)) if r.size else WIDTH for r in known]
-        settings: dict[str, Any] = {"name": name, "shape_type": "path", "edge_width": widths}
-        layers.append(([skeleton.coordinates[run] for run in runs], settings, "shapes"))
-    kinds = np.zeros(len(skeleton)) if skeleton.kind is None else skeleton.kind
-    somata = np.flatnonzero(kinds == SOMA)
-    if len(somata):
-        size = np.nan_to_num(2 * radius[somata].astype(np.float64), nan=2 * WIDTH)
-        settings = {"name": f"{name} somata", "size": size.tolist()}
-        layers.append((skeleton.coordinates[somata], settings, "points"))
-    if not layers:
-        layers.append((skeleton.coordinates, {"name": name, "size": 2 * WIDTH}, "points"))
+    if paths:
+        settings = {"name": name, "shape_type": "path", "edge_width": widths}
+        layers.append((paths, settings, "shapes"))
+    if somata or not paths:
+        places = np.array(somata).reshape(-1, 3)
+        layers.append((places, {"name": f"{name} somata", "size": sizes}, "points"))
     return layers
