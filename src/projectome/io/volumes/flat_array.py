@@ -156,7 +156,8 @@ class FlatArray:
         if self.scaling is None:
             return block
         slope, inter = self.scaling
-        return np.asarray(block.astype("float64") * slope + inter)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite, as the file has it
+            return (block.astype("float64") * slope + inter).astype(self.dtype)
 
     def evidence(self) -> Iterator[bytes]:
         """Yield metadata and samples of the file."""

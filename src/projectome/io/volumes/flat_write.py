@@ -19,9 +19,12 @@ from typing import IO, Literal, TypeAlias
 import numpy as np
 
 from projectome.core.box import Box
+from projectome.core.view import View
 from projectome.core.volume import Array, Volume
 from projectome.errors import OutputBusyError, OutputExistsError, ParameterError
 from projectome.io import stores
+from projectome.io.source import OneChannel
+from projectome.io.volumes.options import Evident
 from projectome.io.volumes.writer import Progress
 
 Compress: TypeAlias = Literal["all", "voxels"]
@@ -117,12 +120,12 @@ def _write_plain(
             file.write(header)
             place = len(header) + first * plane
             for slab in _slabs(volume, first, on_progress):
-                if slab.view(np.uint8).any():
+                if file.seek(0, os.SEEK_END) > place or slab.view(np.uint8).any():
                     file.seek(place)
                     file.write(slab.data)
+                else:  # zeros at the end need no room on the disk
+                    file.truncate(place + slab.nbytes)
                 place += slab.nbytes
-                if file.seek(0, os.SEEK_END) < place:  # zeros need no room on the disk
-                    file.truncate(place)
             file.flush()
             _check_own(file.fileno(), partial)
         os.replace(partial, target)
@@ -141,8 +144,13 @@ def _check_own(descriptor: int, partial: Path) -> None:
 
 
 def _plan(volume: Volume, header: bytes) -> dict[str, object]:
-    """Return what tells this output from another: its header, and samples of its voxels."""
+    """Return what tells this output from another: header, evidence of the source, some voxels."""
     content = hashlib.sha256()
+    array = volume.array
+    while isinstance(array, (View, OneChannel)):
+        array = array.array if isinstance(array, View) else array.whole
+    for part in array.evidence() if isinstance(array, Evident) else ():
+        content.update(part)
     depth, height, width = volume.shape
     channels = max(1, len(volume.channels))
     for number in sorted({int(n) for n in np.linspace(0, channels * depth - 1, ROWS)}):
@@ -150,7 +158,7 @@ def _plan(volume: Volume, header: bytes) -> dict[str, object]:
         y = number * height // (channels * depth)
         row = volume.read(Box((z, y, 0), (z + 1, y + 1, width)), channel=channel)
         content.update(_little(row).tobytes())
-    return {"header": hashlib.sha256(header).hexdigest(), "rows": content.hexdigest()}
+    return {"header": hashlib.sha256(header).hexdigest(), "content": content.hexdigest()}
 
 
 def _found(plan: Path) -> object:

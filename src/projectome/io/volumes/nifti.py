@@ -92,8 +92,8 @@ class NiftiReader:
             return place.head.startswith(GZIP) and layout.is_header(
                 _beginning(place.url, True, 348, place.access)
             )
-        except FormatError:
-            return False
+        except FormatError:  # a broken stream, which its name has to speak for
+            return place.url.lower().endswith(".nii.gz")
 
     def open(self, place: Place, options: OpenOptions) -> Pyramid:
         """Return the image as a pyramid of one level.
