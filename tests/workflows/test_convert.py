@@ -276,12 +276,12 @@ KILLED = """
 import sys, time
 from projectome.io.source import VolumeSource
 from projectome.workflows import convert as module
-copied = module.CopyBlocks.__call__
+copied = module.CopyChunks.__call__
 def slow(self, block):
     print("block", flush=True)
     time.sleep(0.1)
     return copied(self, block)
-module.CopyBlocks.__call__ = slow
+module.CopyChunks.__call__ = slow
 module.convert(VolumeSource(sys.argv[1]), sys.argv[2], chunks=(16, 16, 16))
 """
 

@@ -8,12 +8,12 @@ import importlib
 import math
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from projectome.core.box import Block, BlockGrid, Box
+from projectome.core.box import Block, BlockGrid, Box, triple
 from projectome.core.provenance import Record, plain
 from projectome.core.space import Space
 from projectome.core.view import crop, reorient
@@ -21,13 +21,14 @@ from projectome.core.volume import Array, Kind, LazyArray, Pyramid, Volume
 from projectome.engine.events import BlockDone, OnEvent, RunFinished, RunReport, RunStarted
 from projectome.engine.executors import Executor
 from projectome.engine.run import peak_rss, run
-from projectome.engine.sinks import ArraySink, Sinks, TableSink
+from projectome.engine.sinks import ArraySink, Sink, Sinks, TableSink
 from projectome.engine.step import BlockStep, parameters
 from projectome.errors import DataError, ParameterError
 from projectome.imaging.resample import Resampled, resample
 from projectome.io import stores
 from projectome.io.open import open_volume
 from projectome.io.source import VolumeSource
+from projectome.io.volumes.encoded import StoredChunks, stored_chunks, write_encoded
 from projectome.io.volumes.ngff_write import Version
 from projectome.io.volumes.write import CHUNKS, VolumeWriter, copy_block, provenance_of
 from projectome.workflows.job import Job
@@ -38,7 +39,7 @@ FILES = {
     "nifti": ((".nii", ".nii.gz"), "projectome.io.volumes.nifti_write:write_nifti"),
     "nrrd": ((".nrrd",), "projectome.io.volumes.nrrd_write:write_nrrd"),
     "hdf5": ((".h5", ".hdf5"), "projectome.io.volumes.hdf5_write:write_hdf5"),
-    "npy": ((".npy",), "projectome.io.volumes.npy:write_npy"),
+    "npy": ((".npy",), "projectome.io.volumes.npy_write:write_npy"),
 }
 """Formats that are one file: how names end, and what writes them."""
 VOLUMES = {
@@ -48,6 +49,8 @@ VOLUMES = {
 """Formats that are written block by block, and what begins them."""
 BYTES_A_BYTE = 4
 """Memory that copying takes for each byte copied: read, turned, written, encoded."""
+KEPT_CHUNKS = ((64, 64, 64), (128, 128, 128))
+"""Chunks that are good for a copy as well."""
 BOUNDS = ("z", "y", "x", "beyond_z", "beyond_y", "beyond_x")
 Seen: TypeAlias = tuple[Box, int | None]
 
@@ -67,6 +70,8 @@ class CopyBlocks(BlockStep):
         as it is if None.
     resample
         Size of a voxel of the result (z, y, x) [um]; as it is if None.
+    seen
+        Fingerprints of the source, if they were taken just now.
     """
 
     name: ClassVar[str] = "copy"
@@ -75,10 +80,11 @@ class CopyBlocks(BlockStep):
     box: Box | None = None
     permute: str | None = None
     resample: tuple[float, float, float] | None = None
+    seen: tuple[str, ...] = field(default=(), compare=False)
 
     def volume(self) -> Volume:
         """Return what is copied, lazily; opened once a process."""
-        return _opened(self)
+        return _opened(self.source, self.box, self.permute, self.resample)
 
     def memory(self, block: Block) -> int:
         """Return an upper bound of the memory that one call takes [bytes]."""
@@ -94,6 +100,8 @@ class CopyBlocks(BlockStep):
 
     def fingerprints(self) -> tuple[str, ...]:
         """Return the fingerprint of the source, which covers all channels."""
+        if self.seen:
+            return self.seen
         if self.source.channel is None and self.volume().channels:
             return (replace(self.source, channel=0).fingerprint(), "all channels")
         return (self.source.fingerprint(),)
@@ -109,7 +117,7 @@ class CopyAndWitness(CopyBlocks):
 
     Attributes
     ----------
-    source, box, permute, resample
+    source, box, permute, resample, seen
         See `CopyBlocks`.
     """
 
@@ -123,6 +131,42 @@ class CopyAndWitness(CopyBlocks):
         return {"voxels": voxels, "hashes": row | {"hash": [hash_of(voxels)]}}
 
 
+@dataclass(frozen=True)
+class CopyChunks(CopyBlocks):
+    """Copy the chunks of blocks as they lie.
+
+    Attributes
+    ----------
+    source, box, permute, resample, seen
+        See `CopyBlocks`; nothing but the source can be given.
+    """
+
+    name: ClassVar[str] = "copy-chunks"
+
+    def __call__(self, block: Block) -> dict[str, bytes]:
+        """Return encoded chunks by their names."""
+        stored = stored_chunks(self.volume().array)
+        assert stored is not None
+        return stored.read(block.core, strict=self.source.strict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSink(ArraySink):
+    """Keep encoded chunks in a volume of the same chunks.
+
+    Attributes
+    ----------
+    writer
+        Of the volume.
+    """
+
+    writer: VolumeWriter
+
+    def write(self, block: Block, result: Any) -> None:
+        """Write the chunks of a block."""
+        write_encoded(self.writer.array(0).url, result, access=self.writer.access)
+
+
 def hash_of(voxels: Array) -> str:
     """Return a hash of voxels, their type and shape."""
     values = np.ascontiguousarray(voxels)
@@ -132,15 +176,19 @@ def hash_of(voxels: Array) -> str:
 
 
 @functools.lru_cache(maxsize=8)
-def _opened(step: CopyBlocks) -> Volume:
-    source = step.source
+def _opened(
+    source: VolumeSource,
+    box: Box | None,
+    permute: str | None,
+    size: tuple[float, float, float] | None,
+) -> Volume:
     whole = source.channel is None
     volume = source.pyramid()[source.level] if whole else source.open()
-    if step.box is not None:
-        volume = crop(volume, step.box)
-    if step.permute is not None:
-        volume = reorient(volume, Space.from_code(step.permute, meaning="toward"))
-    return volume if step.resample is None else resample(volume, step.resample)
+    if box is not None:
+        volume = crop(volume, box)
+    if permute is not None:
+        volume = reorient(volume, Space.from_code(permute, meaning="toward"))
+    return volume if size is None else resample(volume, size)
 
 
 def convert(
@@ -153,7 +201,7 @@ def convert(
     resample_um: ArrayLike | None = None,
     kind: Kind | None = None,
     version: Version = "0.4",
-    chunks: ArrayLike = CHUNKS,
+    chunks: ArrayLike | None = None,
     shards: ArrayLike | None = None,
     levels: int | None = None,
     overwrite: bool = False,
@@ -194,8 +242,12 @@ def convert(
     kind
         What the voxels are, which decides between means and modes in the pyramid; as the source
         says if None.
-    version, chunks, shards, levels
+    version, shards, levels
         Of OME-Zarr, see `projectome.io.volumes.write.create_volume`.
+    chunks
+        Voxels a chunk; 64^3 if None, or those of the source if it is Zarr of version 2 with chunks
+        of 64^3 or 128^3 and nothing is cut, turned or resampled. Chunks that stay the same are
+        copied as they lie, without decoding them.
     overwrite
         Replace what is there. Without it, an unfinished output of the same conversion is gone on
         with, and a finished one is returned as it is.
@@ -223,8 +275,7 @@ def convert(
         If the output does not hold what was read.
     """
     source, size = _at_size(source, resample_um)
-    make = CopyAndWitness if verify else CopyBlocks
-    step = make(source, _voxels(source, box, box_um), permute, size)
+    step = CopyBlocks(source, _voxels(source, box, box_um), permute, size)
     volume = step.volume()
     volume = volume if kind is None else replace(volume, kind=kind)
     form, place = format_of(destination)
@@ -235,11 +286,15 @@ def convert(
         written = open_volume(place, **_words(form, volume))
         _check(written[0], witness.seen, place)
         return written
-    layout: dict[str, Any] = {"chunks": chunks, "levels": levels}
+    layout: dict[str, Any] = {"chunks": CHUNKS if chunks is None else chunks, "levels": levels}
+    stored = _as_they_lie(step, form, version, chunks)
     if form == "ome-zarr":
         layout |= {"version": version, "shards": shards}
+    if stored is not None:
+        layout |= {"chunks": stored.shape, "codec": stored.codec}
     settings = parameters(step) | {name: plain(value) for name, value in layout.items()}
-    inputs = dict(zip(("source", "channels"), step.fingerprints(), strict=False))
+    step = replace(step, seen=step.fingerprints())  # which takes requests: once
+    inputs = dict(zip(("source", "channels"), step.seen, strict=False))
     # Whether the copy is checked changes nothing of it.
     name = f"convert/{form}/{CopyBlocks.version}"
     record = Record(name, settings | {"kind": volume.kind}, inputs)
@@ -258,13 +313,17 @@ def convert(
     )
     job = Job(executor, workers, memory, on_event)
     hashes = TableSink(stores.join(writer.ledger, "hashes"))
+    copying, sink = step, cast(Sink, ArraySink(writer))
+    if verify:
+        copying = CopyAndWitness(*_fields(step))
+        sink = Sinks({"voxels": ArraySink(writer), "hashes": hashes})
+    elif stored is not None:
+        copying, sink = CopyChunks(*_fields(step)), ChunkSink(writer)
     with job.stage("copy", 1, 2):
         run(
-            step,
+            copying,
             BlockGrid(volume.box, copy_block(volume, writer.block_multiple)),
-            sink=Sinks({"voxels": ArraySink(writer), "hashes": hashes})
-            if verify
-            else ArraySink(writer),
+            sink=sink,
             ledger=writer.ledger,
             executor=executor,
             workers=workers,
@@ -278,6 +337,30 @@ def convert(
         seen_boxes = rows[list(BOUNDS)].to_numpy()
         _check(written[0], dict(zip(map(_box, seen_boxes), rows["hash"], strict=True)), place)
     return written
+
+
+def _fields(step: CopyBlocks) -> tuple[Any, ...]:
+    return step.source, step.box, step.permute, step.resample, step.seen
+
+
+def _as_they_lie(
+    step: CopyBlocks, form: str, version: Version, chunks: ArrayLike | None
+) -> StoredChunks | None:
+    """Return the chunks of the source, if the copy can have the same."""
+    if (
+        form != "ome-zarr"
+        or version != "0.4"
+        or (step.box, step.permute, step.resample) != (None,) * 3
+    ):
+        return None
+    volume = step.volume()
+    stored = stored_chunks(volume.array)
+    if stored is None:
+        return None
+    wanted = KEPT_CHUNKS if chunks is None else (triple(chunks, name="chunks"),)
+    same = any(stored.shape == want for want in wanted)
+    whole = all(c <= n for c, n in zip(stored.shape, volume.shape, strict=True))
+    return stored if same and whole else None
 
 
 def format_of(destination: str) -> tuple[str, str]:

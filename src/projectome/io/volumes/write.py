@@ -43,6 +43,7 @@ def create_volume(
     levels: int | None = None,
     overwrite: bool = False,
     compression: int = 1,
+    codec: str = "",
     provenance: str = "",
     endpoint: str | None = None,
     anonymous: bool | None = None,
@@ -76,6 +77,8 @@ def create_volume(
         Remove a volume that is there, finished or not.
     compression
         Level of zstd (in blosc, with byte shuffle), 1 to 9; 0 for none.
+    codec
+        Document of another compressor, as JSON; only in version 0.4.
     provenance
         Hash of the record of what makes it (`projectome.core.provenance.Record.key`); an
         unfinished volume with another one is not taken up.
@@ -114,6 +117,7 @@ def create_volume(
         kind=kind,
         channels=tuple(channels),
         compression=compression,
+        codec=codec,
         provenance=provenance,
         access=stores.Access.of(endpoint=endpoint, anonymous=anonymous),
     )

@@ -32,11 +32,14 @@ class VolumeWriter(PyramidWriter):
         Of OME-Zarr.
     compression
         Level of zstd.
+    codec
+        Document of another compressor of version 0.4, as JSON; empty for zstd.
     """
 
     shards: Triple | None
     version: Version
     compression: int
+    codec: str = ""
 
     def array(self, level: int) -> ArrayPlan:
         """Return how a level is stored; chunks are never longer than the level."""
@@ -53,11 +56,16 @@ class VolumeWriter(PyramidWriter):
             axes=("c",) * channel + ("z", "y", "x"),
             zarr=2 if self.version == "0.4" else 3,
             compression=self.compression,
+            codec=self.codec,
         )
 
     def layout(self) -> dict[str, object]:
         """Return shards, version and compression."""
-        return {"shards": self.shards, "version": self.version, "compression": self.compression}
+        return {
+            "shards": self.shards,
+            "version": self.version,
+            "compression": self.codec or self.compression,
+        }
 
     def seal(self) -> None:
         """Write the metadata of all levels, then that of the group."""

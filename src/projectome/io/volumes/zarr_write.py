@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,6 +36,8 @@ class ArrayPlan:
         Version of the zarr format; shards and names of axes need 3.
     compression
         Level of zstd inside blosc with byte shuffle, 1 to 9; 0 for none.
+    codec
+        Document of another compressor of zarr 2, as JSON; empty for zstd.
     """
 
     url: str
@@ -45,6 +48,7 @@ class ArrayPlan:
     axes: tuple[str, ...]
     zarr: Literal[2, 3]
     compression: int
+    codec: str = ""
 
     @property
     def document(self) -> str:
@@ -61,12 +65,13 @@ class ArrayPlan:
 
     def _version_2(self) -> dict[str, Any]:
         blosc = {"id": "blosc", "cname": "zstd", "clevel": self.compression, "shuffle": 1}
+        codec = {**blosc, "blocksize": 0} if self.compression else None
         return {
             "zarr_format": 2,
             "shape": list(self.shape),
             "chunks": list(self.chunks),
             "dtype": np.dtype(self.dtype).str,
-            "compressor": {**blosc, "blocksize": 0} if self.compression else None,
+            "compressor": json.loads(self.codec) if self.codec else codec,
             "fill_value": self._fill(),
             "order": "C",
             "filters": None,
