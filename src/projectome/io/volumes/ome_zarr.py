@@ -68,7 +68,15 @@ class Group:
     raw: bytes
 
 
-def read_group(url: str, *, access: Access) -> Group | ArrayDocument:
+def manifests(place: Place) -> dict[str, bytes | AccessDeniedError | None]:
+    """Return the documents that a Zarr group may have; what tells least is asked for last."""
+    found = place.documents("zarr.json", ".zattrs", ".zarray", UNFINISHED)
+    if any(isinstance(document, bytes) for document in found.values()):
+        return {**found, ".zgroup": None}
+    return {**found, **place.documents(".zgroup")}
+
+
+def read_group(place: Place) -> Group | ArrayDocument:
     """Read the metadata of a Zarr group, or of the array that lies there instead.
 
     Raises
@@ -78,20 +86,9 @@ def read_group(url: str, *, access: Access) -> Group | ArrayDocument:
     FormatError
         If the metadata is broken.
     """
-    denied: list[AccessDeniedError] = []
-
-    def fetch(name: str) -> bytes | None:
-        try:
-            return stores.read_bytes(stores.join(url, name), access=access)
-        except NotFoundError:
-            return None
-        except AccessDeniedError as error:  # S3 denies what it may not say is missing
-            denied.append(error)
-            return None
-
-    names = (*MANIFESTS, UNFINISHED)
-    with ThreadPoolExecutor(len(names)) as pool:
-        found = dict(zip(names, pool.map(fetch, names), strict=True))
+    url, documents = place.url, manifests(place)
+    denied = [error for error in documents.values() if isinstance(error, AccessDeniedError)]
+    found = {name: raw if isinstance(raw, bytes) else None for name, raw in documents.items()}
     if found[UNFINISHED] is not None:
         raise unfinished(url)
     for name, version in (("zarr.json", 3), (".zarray", 2)):
@@ -124,7 +121,10 @@ class OmeZarrReader:
 
     def sniff(self, place: Place) -> bool:
         """Say whether there is Zarr metadata."""
-        return any(place.has(name) for name in MANIFESTS)
+        if place.head is not None:
+            return False
+        found = manifests(place)
+        return any(isinstance(found[name], bytes) for name in MANIFESTS)
 
     def open(self, place: Place, options: OpenOptions) -> Pyramid:
         """Return the image.
@@ -136,7 +136,7 @@ class OmeZarrReader:
         FormatError
             If it holds no image, or a broken one.
         """
-        found = read_group(place.url, access=options.access)
+        found = read_group(place)
         if isinstance(found, ArrayDocument):
             return open_bare(found, options)
         ome = ome_attributes(found.attributes)

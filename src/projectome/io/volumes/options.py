@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -139,6 +140,9 @@ class Place:
     url: str
     access: Access
     head: bytes | None = None
+    _read: dict[str, bytes | AccessDeniedError | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @classmethod
     def look(cls, url: str, access: Access) -> Place:
@@ -173,6 +177,30 @@ class Place:
         except (NotFoundError, AccessDeniedError):
             return None
         return tuple(entry.name for entry in found)
+
+    def documents(self, *names: str) -> dict[str, bytes | AccessDeniedError | None]:
+        """Return documents one level down, asked for all at once, and once only.
+
+        Returns
+        -------
+        dict
+            None for what is not there, the error for what the store denies: S3 denies what it may
+            not say is missing.
+        """
+
+        def fetch(name: str) -> bytes | AccessDeniedError | None:
+            try:
+                return stores.read_bytes(stores.join(self.url, name), access=self.access)
+            except NotFoundError:
+                return None
+            except AccessDeniedError as error:
+                return error
+
+        fresh = [name for name in names if name not in self._read]
+        if fresh and self.head is None:
+            with ThreadPoolExecutor(len(fresh)) as pool:
+                self._read.update(zip(fresh, pool.map(fetch, fresh), strict=True))
+        return {name: self._read.get(name) for name in names}
 
     def has(self, name: str) -> bool:
         """Say whether there is a document of that name one level down."""
