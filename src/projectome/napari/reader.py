@@ -18,6 +18,7 @@ from projectome.io.volumes.options import name_of
 
 Layer: TypeAlias = tuple[Any, dict[str, Any], str]
 ReadFunction: TypeAlias = Callable[[Any], list[Layer]]
+UNITS = ("micrometer",) * 3
 LOOKED_AT = 2**22
 """Most voxels that are read for the contrast."""
 CONTRAST = (1.0, 99.8)
@@ -71,7 +72,7 @@ def volume_layer(pyramid: Pyramid) -> Layer:
     affine = first.affine
     settings: dict[str, Any] = {
         "name": pyramid.name,
-        "units": ("micrometer",) * 3,
+        "units": UNITS,
         "metadata": {"projectome": dict(pyramid.metadata)},
     }
     if affine.is_grid:
@@ -167,10 +168,12 @@ def neuron_layers(skeletons: Sequence[Skeleton], name: str) -> list[Layer]:
             somata.append(skeleton.coordinates[node])
             sizes.append(2 * float(radius[node]) if np.isfinite(radius[node]) else 2 * WIDTH)
     layers: list[Layer] = []
+    settings: dict[str, Any]
     if paths:
-        settings = {"name": name, "shape_type": "path", "edge_width": widths}
+        settings = {"name": name, "units": UNITS, "shape_type": "path", "edge_width": widths}
         layers.append((paths, settings, "shapes"))
     if somata or not paths:
         places = np.array(somata).reshape(-1, 3)
-        layers.append((places, {"name": f"{name} somata", "size": sizes}, "points"))
+        settings = {"name": f"{name} somata", "units": UNITS, "size": sizes}
+        layers.append((places, settings, "points"))
     return layers
