@@ -184,9 +184,9 @@ def test_sizes_are_checked_before_anything_is_fetched():
         table = np.array([[1], [starts], [sizes]], "<u8").tobytes()
         index = np.array([[0, len(table)]], "<u8").tobytes()
         write_bytes("memory://huge/0.shard", index + table)
+        reader = ShardedReader("memory://huge", Sharding(0, "identity", 0, 0, "raw", "raw"))
         with pytest.raises(FormatError, match="outside of the file"):
-            sharding = Sharding(0, "identity", 0, 0, "raw", "raw")
-            dict(ShardedReader("memory://huge", sharding).items())
+            dict(reader.items())
 
 
 def test_an_index_that_is_no_table():

@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from projectome.errors import FormatError, StoreError
+from projectome.errors import FormatError, NotFoundError, StoreError
 from projectome.io.access import Access
 from projectome.io.packed import gunzip
 from projectome.io.stores import join, list_folder, read_part, write_bytes
@@ -32,6 +32,8 @@ VALUE_LIMIT = 2**30
 """Largest value, unpacked [bytes]."""
 GUESS_LIMIT = 4096
 """So many shards are asked for one by one where a store cannot list them."""
+WHOLE = 2**26
+"""So much of a shard is fetched at once where all of it is asked for [bytes]."""
 ROWS = 3  # of a minishard index: keys, starts, sizes
 
 
@@ -221,53 +223,73 @@ class ShardedReader:
         url = join(self.url, self.sharding.file_name(shard))
         start = self.sharding.index_bytes
         try:
-            head, size = read_part(url, 0, start, access=self.access)
-        except FileNotFoundError:
+            # With luck the first request brings all.
+            head, size = read_part(url, 0, start if wanted else WHOLE, access=self.access)
+        except NotFoundError:
             return
         if len(head) < start:
             raise FormatError(f"{url} is too short for the index of a shard. Fetch it again.")
-        index = np.frombuffer(head, dtype="<u8").reshape(-1, 2)
+        file = _Shard(url, size, head, self.access, start)
+        index = np.frombuffer(head, dtype="<u8", count=start // 8).reshape(-1, 2)
         for minishard in range(len(index)) if wanted is None else sorted(wanted):
             first, last = index[minishard].tolist()
             if last == first:
                 continue
-            keys = self._minishard(url, first, last, size)
+            keys = self._minishard(file, first, last)
             for key, (place, length) in keys.items():
                 if wanted is None or key in wanted[minishard]:
-                    yield key, self._value(url, place, length)
+                    yield key, self._value(file, place, length)
 
-    def _minishard(self, url: str, first: int, last: int, size: int) -> dict[int, tuple[int, int]]:
+    def _minishard(self, file: _Shard, first: int, last: int) -> dict[int, tuple[int, int]]:
         """Return place and size of each key of a minishard."""
-        base = self.sharding.index_bytes
         length = last - first
-        if not 0 < length <= INDEX_LIMIT or base + last > size:
-            raise FormatError(f"{url}: the index of a minishard lies outside of the file.")
-        data, _ = read_part(url, base + first, length, access=self.access)
+        if not 0 < length <= INDEX_LIMIT or file.base + last > file.size:
+            raise FormatError(f"{file.url}: the index of a minishard lies outside of the file.")
+        data = file.part(first, length)
         if self.sharding.minishard_index_encoding == "gzip":
-            data = gunzip(data, url=url, limit=INDEX_LIMIT)
+            data = gunzip(data, url=file.url, limit=INDEX_LIMIT)
         if len(data) % (8 * ROWS):
             raise FormatError(
-                f"{url}: the index of a minishard has {len(data)} bytes, not 24 each."
+                f"{file.url}: the index of a minishard has {len(data)} bytes, not 24 each."
             )
         keys, starts, sizes = np.frombuffer(data, dtype="<u8").reshape(ROWS, -1)
         # Sums wrap around on purpose; what they lead to is checked.
         ids = np.cumsum(keys, dtype=np.uint64)
         ends = np.cumsum(starts + sizes, dtype=np.uint64)
         begins = ends - sizes
-        room = np.uint64(max(0, size - base))
+        room = np.uint64(max(0, file.size - file.base))
         if not ((sizes <= room) & (begins <= room) & (ends <= room)).all():
-            raise FormatError(f"{url}: a value lies outside of the file. Fetch it again.")
-        places = (begins + np.uint64(base)).tolist()
-        return dict(zip(ids.tolist(), zip(places, sizes.tolist(), strict=True), strict=True))
+            raise FormatError(f"{file.url}: a value lies outside of the file. Fetch it again.")
+        places = zip(begins.tolist(), sizes.tolist(), strict=True)
+        return dict(zip(ids.tolist(), places, strict=True))
 
-    def _value(self, url: str, place: int, length: int) -> bytes:
+    def _value(self, file: _Shard, place: int, length: int) -> bytes:
         if length > VALUE_LIMIT:
-            raise FormatError(f"{url}: a value of {length} bytes is more than is read.")
-        data, _ = read_part(url, place, length, access=self.access)
-        if len(data) < length:
-            raise FormatError(f"{url} ends inside a value. Fetch it again.")
+            raise FormatError(f"{file.url}: a value of {length} bytes is more than is read.")
+        data = file.part(place, length)
         if self.sharding.data_encoding == "gzip":
-            return gunzip(data, url=url, limit=VALUE_LIMIT)
+            return gunzip(data, url=file.url, limit=VALUE_LIMIT)
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """One file: its address, size, first bytes, and where its values begin."""
+
+    url: str
+    size: int
+    head: bytes
+    access: Access | None
+    base: int
+
+    def part(self, start: int, length: int) -> bytes:
+        """Return bytes counted from the end of the index."""
+        first = self.base + start
+        if first + length <= len(self.head):
+            return self.head[first : first + length]
+        data, _ = read_part(self.url, first, length, access=self.access)
+        if len(data) < length:
+            raise FormatError(f"{self.url} ends inside a value. Fetch it again.")
         return data
 
 

@@ -280,7 +280,9 @@ def _with_relationships(
     """Return the annotations as the index by id has them."""
     keys = found.ids.tolist() if info.spatial else None
     if index.sharding is not None:
-        pairs = list(ShardedReader(index.url, index.sharding, access=access).items(keys))
+        known = None if keys is None else set(keys)
+        stored = ShardedReader(index.url, index.sharding, access=access).items()
+        pairs = [(k, v) for k, v in stored if known is None or k in known]
     else:
         if keys is None:
             keys = numbered(entry.name for entry in list_folder(index.url, access=access))
