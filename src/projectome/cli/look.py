@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from projectome.cli.addresses import address_of, parse_range, read_options, source_of
+from projectome.cli.assets import asset_table
 from projectome.cli.console import STDERR, answer, note, table
 from projectome.cli.options import (
     FileOptions,
@@ -113,6 +114,9 @@ def _page(pyramid: Pyramid) -> str:
         lines.append("channels     " + ", ".join(first.channels[:SHOWN]) + more)
     if space.expansion != 1:
         lines.append(f"expansion    {space.expansion:g}: micrometres above are of the gel")
+    asset = pyramid.metadata.get("asset")
+    if isinstance(asset, dict):
+        lines.append(asset_table(asset))
     return "\n".join(lines)
 
 
