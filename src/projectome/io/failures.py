@@ -106,4 +106,6 @@ def summary(error: Exception) -> str:
         return error.strerror
     text = re.sub(r"\s*\[(tensorstore_spec|source locations)=.*", "", str(error), flags=re.DOTALL)
     first = re.split(r"\n|: <", text.strip(), maxsplit=1)[0]
-    return (first[:400] or type(error).__name__).rstrip(".")
+    # Names out of a store may be in it, and the text goes to a terminal.
+    plain = "".join(c if c.isprintable() else "?" for c in first[:400])
+    return (plain or type(error).__name__).rstrip(".")

@@ -18,6 +18,7 @@ from projectome.io.access import Access
 from projectome.io.address import Address, parse
 from projectome.io.clients import archive_members, bucket, kvstore, open_whole, wait
 from projectome.io.failures import mapped, translate
+from projectome.io.s3_listing import pages
 
 DOCUMENT_LIMIT = 64 * 2**20
 """Largest document that is read whole [bytes]."""
@@ -283,10 +284,7 @@ def list_folder(url: str, *, access: Access | None = None) -> list[Entry]:
             with os.scandir(address.path) as found:
                 entries = [Entry(e.name, None if e.is_dir() else _size(e)) for e in found]
         else:
-            prefix = address.path.strip("/")
-            answer = obstore.list_with_delimiter(bucket(address, access), prefix or None)
-            entries = [Entry(_last(p)) for p in answer["common_prefixes"]]
-            entries += [Entry(_last(o["path"]), o["size"]) for o in answer["objects"]]
+            entries = _list_objects(address, access)
     if not entries and (address.scheme != "file" or address.member):
         raise NotFoundError(f"Nothing below {url}. Check the address and the spelling.")
     return sorted(entries, key=lambda entry: entry.name)
@@ -318,20 +316,52 @@ def list_beginning(url: str, beginning: str, *, access: Access | None = None) ->
     address = parse(url)
     if address.scheme not in ("s3", "gs"):
         return [e for e in list_folder(url, access=access) if e.name.startswith(beginning)]
-    store = bucket(address, access)
+    try:
+        return list(_beginning(address, beginning, bucket(address, access)))
+    except (obstore.exceptions.BaseError, OSError) as error:
+        return _any_names(address, access, error, beginning)
+
+
+def _beginning(address: Address, beginning: str, store: Any) -> Iterator[Entry]:
     below = f"{address.path}/" if address.path else ""
-    after, entries = f"{below}{beginning}", list[Entry]()
-    with mapped(url, "list"):
-        while True:
-            # No delimiter goes with an offset, but the first key tells the folder, and the next
-            # request begins behind all that is in it.
-            page = next(obstore.list(store, below or None, offset=after, chunk_size=1), None)
-            key = page[0]["path"].removeprefix(below) if page else ""
-            if not page or not key.startswith(beginning):
-                return entries
-            name, slash, _ = key.partition("/")
-            entries.append(Entry(name, None if slash else page[0]["size"]))
-            after = f"{below}{name}/{LAST}" if slash else f"{below}{name}"
+    after = f"{below}{beginning}"
+    while True:
+        # No delimiter goes with an offset, but the first key tells the folder, and the next
+        # request begins behind all that is in it.
+        page = next(obstore.list(store, below or None, offset=after, chunk_size=1), None)
+        key = page[0]["path"].removeprefix(below) if page else ""
+        if not page or not key.startswith(beginning):
+            return
+        name, slash, _ = key.partition("/")
+        yield Entry(name, None if slash else page[0]["size"])
+        after = f"{below}{name}/{LAST}" if slash else f"{below}{name}"
+
+
+def _list_objects(address: Address, access: Access | None) -> list[Entry]:
+    try:
+        prefix = address.path.strip("/")
+        answer = obstore.list_with_delimiter(bucket(address, access), prefix or None)
+    except (obstore.exceptions.BaseError, OSError) as error:
+        return _any_names(address, access, error)
+    entries = [Entry(_last(p)) for p in answer["common_prefixes"]]
+    return entries + [Entry(_last(o["path"]), o["size"]) for o in answer["objects"]]
+
+
+def _any_names(
+    address: Address, access: Access | None, error: Exception, beginning: str = ""
+) -> list[Entry]:
+    """List again where the client refuses a name, or raise what it says."""
+    how = access or Access.of()
+    refused = isinstance(error, obstore.exceptions.InvalidPathError)
+    refused = refused or "invalid list response" in str(error)
+    if not refused or address.scheme != "s3" or how.signed:
+        raise translate(error, str(address), "list") from error
+    below = len(address.path) + 1 if address.path else 0
+    entries = []
+    for page in pages(address, how, beginning=beginning):
+        entries += [Entry(folder[below:].removesuffix("/")) for folder in page.folders]
+        entries += [Entry(key[below:], size) for key, size in page.files if key[below:]]
+    return entries
 
 
 def _size(entry: os.DirEntry[str]) -> int:
