@@ -16,7 +16,6 @@ Pietzsch et al. (2015), BigDataViewer, Nature Methods 12, 481-483, https://image
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,6 +42,8 @@ from projectome.io.volumes.options import (
 SETUP = re.compile(r"s?(\d{1,6})")
 LEVELS = 64
 XML_LIMIT = 64 * 2**20
+LARGEST = 1e12
+"""Numbers of an XML are smaller."""
 ALIKE = 1e-3
 """Relative difference up to which the scale of a registration is that of the voxel sizes."""
 Floats = NDArray[np.float64]
@@ -330,7 +331,7 @@ def _placed(
     if registration is None:
         return size, np.zeros(3)
     scale, move = np.diag(registration)[:3], registration[:3, 3]
-    plain = (registration[:3, :3] == np.diag(scale)).all() and (scale > 0).all()
+    plain = (registration[:3, :3] == np.diag(scale)).all() and (scale > 1 / LARGEST).all()
     ratio = scale / (size if stated is None else stated)
     if plain and ratio.max() <= (1 + ALIKE) * ratio.min():
         return size, move / scale * size  # in voxels, whatever the unit of the registration
@@ -428,11 +429,13 @@ class _Builder:
                 self._entry = {}
         elif path == "ViewRegistrations/ViewRegistration/ViewTransform/affine":
             # The first transform of the list is the last to be applied.
-            self._matrix = self._matrix @ _affine(text)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._matrix = self._matrix @ _affine(text)
         elif path == "ViewRegistrations/ViewRegistration":
-            view = (int(element.attributes["timepoint"]), int(element.attributes["setup"]))
-            if not np.isfinite(self._matrix).all():
-                raise ValueError(f"the registration of {view} is not finite")
+            said = element.attributes
+            view = (int(said.get("timepoint", "")), int(said.get("setup", "")))
+            if not (np.abs(self._matrix) < LARGEST).all():
+                raise ValueError(f"the registration of {view} has no sensible numbers")
             self.registrations[view], self._matrix = self._matrix, np.eye(4)
 
     def _loader(self, path: str, element: Element, text: str) -> None:
@@ -452,7 +455,7 @@ class _Builder:
         elif path == "/voxelSize/size":
             setup.voxel_size = np.array([float(v) for v in text.split()][::-1])
             if setup.voxel_size.shape != (3,) or not all(
-                math.isfinite(v) and v > 0 for v in setup.voxel_size
+                1 / LARGEST < v < LARGEST for v in setup.voxel_size
             ):
                 raise ValueError(f"a voxel size of {text!r}")
         elif path.startswith("/attributes/"):

@@ -9,7 +9,6 @@ corner of voxel 0, and becomes the position of its centre here. What is not stat
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +38,8 @@ from projectome.io.volumes.tiff_metadata import DIRECTIONS
 MATLAB = b"MATLAB 7.3 MAT-f"
 """HDF5 behind a header of MATLAB."""
 RANKS = range(2, 6)
+LARGEST = 1e15
+"""Sizes and positions are smaller, in whatever unit."""
 SHOWN = 20
 """Datasets that are listed where one has to be chosen."""
 Size = tuple[float, float, float]
@@ -265,7 +266,8 @@ def _triple(
     elif len(values) == 2 and "z" not in letters:
         values = [1.0 if positive else 0.0, *values]
     good = len(values) == 3 and all(
-        isinstance(v, (int, float)) and math.isfinite(v) and (v > 0 or not positive) for v in values
+        isinstance(v, (int, float)) and abs(v) < LARGEST and (v > 1 / LARGEST or not positive)
+        for v in values
     )
     if not good:
         what = "voxel size" if positive else "position"
@@ -335,10 +337,12 @@ def _placed(
         # The offset is a corner, in the unit of the resolution: count it in voxels.
         translation = (np.asarray(facts.corner) / facts.size + 0.5) * size
     own = facts.own.get("translation_um")
-    if isinstance(own, list) and len(own) == 3 and all(isinstance(v, (int, float)) for v in own):
+    if (
+        isinstance(own, list)
+        and len(own) == 3
+        and all(isinstance(v, (int, float)) and abs(v) < LARGEST for v in own)
+    ):
         translation = np.asarray(own, dtype=np.float64)
-        if not np.isfinite(translation).all():
-            translation = np.zeros(3)
     space = own_space(facts.own, Space(toward=_toward(facts.own)))
     return Affine.from_scale(size, translation, target=options.described(space))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +14,6 @@ from projectome.core.box import Box, Triple, triple
 from projectome.core.volume import Volume
 from projectome.errors import ParameterError
 from projectome.io import stores
-from projectome.io.failures import translate
 from projectome.io.volumes.flat_write import check_target
 from projectome.io.volumes.hdf5_file import library
 from projectome.io.volumes.writer import Progress
@@ -66,28 +68,62 @@ def write_hdf5(
     # A chunk written in parts would be packed again for each, so blocks are made of whole chunks.
     block = _block(volume, chunk)
     total, done = volume.box.size * max(1, len(volume.channels)), 0
-    with stores.atomic_write(target) as partial:
+    with stores.atomic_write(target) as partial, _Output(partial) as output:
+        with h5py.File(output, "w", libver="earliest") as file:
+            data = file.create_dataset(
+                DATASET,
+                shape=volume.array.shape,
+                dtype=volume.dtype.newbyteorder("<"),
+                chunks=(1, *chunk) if several else chunk,
+                compression="gzip",
+                compression_opts=1,
+                shuffle=volume.dtype.itemsize > 1,
+            )
+            data.attrs.update(_attributes(volume))
+            for channel in range(len(volume.channels)) if several else [None]:
+                for box in _boxes(volume.shape, block):
+                    voxels = volume.read(box, channel=channel)
+                    data[box.slices if channel is None else (channel, *box.slices)] = voxels
+                    output.check()
+                    done += box.size
+                    if on_progress is not None:
+                        on_progress(done, total)
+        output.check()
+
+
+class _Output(io.FileIO):
+    """A file that keeps an error of writing to itself until it is asked.
+
+    The library cannot close a file of which a part was not written, and crashes the process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of the data, or nothing after an error."""
+        view = memoryview(data).cast("B")
+        done = 0
         try:
-            with h5py.File(partial, "w", libver="earliest") as file:
-                data = file.create_dataset(
-                    DATASET,
-                    shape=volume.array.shape,
-                    dtype=volume.dtype.newbyteorder("<"),
-                    chunks=(1, *chunk) if several else chunk,
-                    compression="gzip",
-                    compression_opts=1,
-                    shuffle=volume.dtype.itemsize > 1,
-                )
-                data.attrs.update(_attributes(volume))
-                for channel in range(len(volume.channels)) if several else [None]:
-                    for box in _boxes(volume.shape, block):
-                        voxels = volume.read(box, channel=channel)
-                        data[box.slices if channel is None else (channel, *box.slices)] = voxels
-                        done += box.size
-                        if on_progress is not None:
-                            on_progress(done, total)
-        except RuntimeError as error:  # what h5py raises when a file cannot be closed
-            raise translate(error, str(target), "write") from error
+            while self._failure is None and done < len(view):
+                done += super().write(view[done:]) or 0
+        except OSError as error:
+            self._failure = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut the file, or do nothing after an error."""
+        try:
+            return super().truncate(size) if self._failure is None else size or 0
+        except OSError as error:
+            self._failure = error
+            return size or 0
+
+    def check(self) -> None:
+        """Raise the error, if there was one."""
+        if self._failure is not None:
+            raise self._failure
 
 
 def _block(volume: Volume, chunk: Triple) -> Triple:

@@ -32,6 +32,8 @@ from projectome.io.volumes.options import OpenOptions, chosen_channels, name_of,
 
 DATA, INFO = "DataSet", "DataSetInfo"
 LEVELS, CHANNELS = 32, 256
+LARGEST = 1e12
+"""Coordinates are smaller."""
 UNNAMED = "(name not specified)"
 Floats = NDArray[np.float64]
 
@@ -255,7 +257,7 @@ def _extent(image: dict[str, object], problems: list[Problem]) -> Extent | None:
     except (KeyError, ValueError):
         problems.append(Problem("warning", where, "The extent of the image is not stated."))
         return None
-    if not (np.isfinite(low).all() and np.isfinite(high).all() and (high > low).all()):
+    if not ((np.abs([low, high]) < LARGEST).all() and (high > low).all()):
         text = f"From {low.tolist()} to {high.tolist()} (z, y, x) is no extent; not taken."
         problems.append(Problem("warning", where, text))
         return None
