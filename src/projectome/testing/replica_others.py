@@ -86,7 +86,13 @@ def mayo(folder: Path, seed: int) -> None:
     light, _ = phantom_brain(seed)
     stack = light[50:58, 20:60, 20:68]
     colours = np.stack([np.roll(stack, 5 * n, axis=2) for n in range(3)])
-    axes = {"axes": "ZCYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2, "PhysicalSizeZ": 1.0}
+    axes: dict[str, object] = {
+        "axes": "ZCYX",
+        "PhysicalSizeX": 0.2,
+        "PhysicalSizeY": 0.2,
+        "PhysicalSizeZ": 1.0,
+    }
+    axes["UUID"] = "urn:uuid:00000000-0000-4000-8000-000000000000"
     write(
         folder / "raw" / "brainbow_01.ome.tif",
         tiff(colours.swapaxes(0, 1), metadata=axes, ome=True),

@@ -36,9 +36,7 @@ def prism(folder: Path, seed: int) -> None:
     """Write the bucket of E11 Bio."""
     rng = np.random.default_rng(seed)
     labels = neurites(SHAPE, rng)
-    codes = rng.random((NEURONS + 1, 40)) < 0.21
-    codes[0] = False
-    every = stained(labels, codes, rng)
+    every = stained(labels, barcodes(40, rng), rng)
     home = folder / "ls"
     whole = home / "images" / "full_dataset.zarr"
     write(whole / ".zgroup", {"zarr_format": 2})
@@ -66,6 +64,13 @@ def neurites(shape: tuple[int, int, int], rng: np.random.Generator) -> Array:
         at_y = rng.uniform(0, shape[1]) + 5 * np.sin(x / 13 + turn)
         labels[(z - at_z) ** 2 * 4 + (y - at_y) ** 2 < 9] = label
     return labels
+
+
+def barcodes(channels: int, rng: np.random.Generator) -> Array:
+    """Return which channels each neuron glows in, about a fifth; none for the background."""
+    codes = rng.random((NEURONS + 1, channels)) < 0.21
+    codes[0] = False
+    return codes
 
 
 def stained(labels: Array, codes: Array, rng: np.random.Generator) -> Array:
@@ -116,7 +121,7 @@ def _models(folder: Path, rng: np.random.Generator) -> None:
     margin = (5, 8, 8)
     for number, channels in CROPS.items():
         labels = neurites((30, 40, 40), rng)
-        raw = stained(labels, rng.random((NEURONS + 1, channels)) < 0.21, rng)
+        raw = stained(labels, barcodes(channels, rng), rng)
         inner = labels[5:-5, 8:-8, 8:-8]
         corner = [4000 * number, 8400, 8400]
         shift = [m * r for m, r in zip(margin, RESOLUTION, strict=True)]
