@@ -49,6 +49,11 @@ TYPES = {
 ELEMENTS = {name: element for element, names in TYPES.items() for name in names}
 OWN = "projectome."
 """Before the keys that projectome writes."""
+SPELLED = {
+    name.replace(" ", ""): name
+    for name in ("space directions", "space origin", "space units", "axis mins", "data file")
+}
+"""Names of two words, as they stand in a header."""
 ENCODINGS = {
     "raw": "raw",
     "gz": "gzip",
@@ -96,9 +101,10 @@ class NrrdHeader:
 
     def error(self, field: str, text: str) -> FormatError:
         """Return the error for a field that cannot be used."""
+        value = self.fields.get(field, "")[:80]
         return FormatError(
-            f"The NRRD header of {self.url} has {field}: {self.fields.get(field, '')[:80]!r}, "
-            f"{text}. Correct it, or restore the file from its source."
+            f"The NRRD header of {self.url} has {SPELLED.get(field, field)}: {value!r}, {text}. "
+            "Correct it, or restore the file from its source."
         )
 
     def words(self, *names: str) -> list[str]:

@@ -115,7 +115,7 @@ def _factors(
     words = header.words(field)
     if not any(words):
         if stated:
-            problems.append(unit_problem(field, stated[::-1]))
+            problems.append(unit_problem(layout.SPELLED.get(field, field), stated[::-1]))
         return [1.0] * len(letters)
     factors = []
     for letter, word in zip(letters, [*words, *[""] * len(letters)], strict=False):
@@ -125,7 +125,7 @@ def _factors(
             factors.append(1.0)
             if letter in "xyz":
                 text = f"{word!r} is no unit of length; read as micrometres."
-                problems.append(Problem("warning", field, text))
+                problems.append(Problem("warning", layout.SPELLED.get(field, field), text))
     return factors
 
 
