@@ -348,6 +348,7 @@ class TestAind:
         ("missing", "told"),
         [
             ({"genotype": None}, "subject.json: not written: it needs --genotype"),
+            ({"sex": "unknown"}, "subject.json: not written: it needs --sex"),
             ({"species": "Danio rerio"}, "only the mouse can be described fully"),
             (
                 {"acquired": "2026-05-01T14:30:00"},

@@ -186,7 +186,7 @@ class Metadata(Part):
 
         Parameters
         ----------
-        place
+        *place
             Its keys from the top, for instance ``"specimen", "species"``.
         """
         return _source(self.sources, place) or "user"

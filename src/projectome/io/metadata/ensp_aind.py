@@ -88,7 +88,7 @@ def _lacks_for_subject(metadata: Metadata) -> list[str]:
     if specimen.species != MOUSE:
         return [f"only the mouse can be described fully, not {specimen.species}"]
     needed = ("subject", "sex", "born", "genotype")
-    missing = [f"--{name}" for name in needed if getattr(specimen, name) is None]
+    missing = [f"--{name}" for name in needed if getattr(specimen, name) in (None, UNKNOWN)]
     return [f"it needs {', '.join(missing)}"] if missing else []
 
 
@@ -106,7 +106,7 @@ def _subject(metadata: Metadata, left: list[Problem]) -> dict[str, Any]:
         "subject_id": specimen.subject,
         "subject_details": {
             "object_type": "Mouse subject",
-            "sex": (specimen.sex or UNKNOWN).capitalize(),
+            "sex": str(specimen.sex).capitalize(),
             "date_of_birth": specimen.born,
             "strain": {
                 "name": strain or "Unknown",
