@@ -41,6 +41,8 @@ from projectome.io.volumes.tiff_pages import BROKEN, SEGMENT_LIMIT, Cache, Compl
 OIF_HEAD = b"\xff\xfe[\0"
 SETTINGS_LIMIT = 2**24
 """Largest file of settings [bytes]."""
+MISSING_BELIEVED = 10_000
+"""Declared planes for each that is there, as of a recording that was stopped at once."""
 PLANE = re.compile(r"((?:[A-Z]\d{3,9})+)\.tif$")
 Settings = Mapping[str, Mapping[str, str]]
 
@@ -382,6 +384,8 @@ def _planes(
 def _missing(files: Files, wanted: int, held: int, options: OpenOptions) -> list[Problem]:
     if wanted == held:
         return []
+    if wanted > MISSING_BELIEVED * held:
+        raise files.broken(f"it declares {wanted} planes and holds {held}")
     if options.strict:
         raise FormatError(
             f"{files.url} lacks {wanted - held} of its {wanted} planes. Restore it, or read "
