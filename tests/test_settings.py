@@ -1,12 +1,13 @@
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from projectome import settings
 from projectome.errors import ParameterError, UnknownNameError
-from projectome.settings import Settings, format_bytes, parse_bytes, resolve, store
+from projectome.settings import Settings, format_bytes, memory_budget, parse_bytes, resolve, store
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +122,23 @@ def test_sizes_are_shown_to_three_digits(count):
     shown = format_bytes(count)
     assert len(shown) <= 9
     assert parse_bytes(shown) == pytest.approx(count, rel=0.006)
+
+
+def test_budget_comes_from_argument_settings_or_machine(monkeypatch):
+    assert memory_budget("2GB") == 2 * 10**9
+    free = psutil.virtual_memory().available
+    assert 0 < memory_budget() <= 0.76 * max(free, psutil.virtual_memory().available) + 2**28
+    monkeypatch.setenv("PROJECTOME_MEMORY", "3GB")
+    assert memory_budget() == 3 * 10**9
+    assert memory_budget("2GB") == 2 * 10**9
+    with pytest.raises(ParameterError, match="8GB"):
+        memory_budget("lots")
+
+
+def test_a_container_bounds_the_memory(monkeypatch, tmp_path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("400\n")
+    monkeypatch.setattr(settings, "CGROUP", tmp_path)
+    assert settings.available_memory() == 600
+    (tmp_path / "memory.max").write_text("max\n")
+    assert settings.available_memory() > 10**6

@@ -19,6 +19,7 @@ from typing import Any
 from projectome.errors import ParameterError, UnknownNameError
 
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+CGROUP = Path("/sys/fs/cgroup")
 BINARY_UNITS = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -138,6 +139,32 @@ def resolve(arguments: Mapping[str, object] | None = None) -> tuple[Settings, di
             values[item.name] = convert(item.name, item.default, "default")
             sources[item.name] = "default"
     return Settings(**values), sources
+
+
+def available_memory() -> int:
+    """Return the memory that can be had now [bytes], inside the limit of a container."""
+    import psutil  # not needed to show help
+
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit, used = ((CGROUP / f"memory.{n}").read_text().strip() for n in ("max", "current"))
+    except OSError:
+        return free
+    return free if limit == "max" else min(free, max(0, int(limit) - int(used)))
+
+
+def memory_budget(memory: int | str | None = None) -> int:
+    """Return the bytes that all processes of a run together may use.
+
+    Parameters
+    ----------
+    memory
+        ``8GB`` or a number of bytes; the settings decide if None, and three quarters of what is
+        available if they do not.
+    """
+    if memory is not None:
+        return parse_bytes(memory)
+    return resolve()[0].memory or available_memory() * 3 // 4
 
 
 def check_name(name: str) -> None:

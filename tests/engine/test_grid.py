@@ -1,25 +1,22 @@
 import numpy as np
-import psutil
 import pytest
 import toys
 from hypothesis import given
 from hypothesis import strategies as st
 
 from projectome.core.box import BlockGrid, Box
-from projectome.engine import grid as module
 from projectome.engine.grid import (
     FEWEST,
     LARGEST,
     PROCESS,
     block_memory,
-    memory_budget,
     plan_grid,
     room,
     worker_count,
 )
 from projectome.engine.run import run
 from projectome.engine.sinks import NullSink
-from projectome.errors import MemoryBudgetError, ParameterError, ShapeError
+from projectome.errors import MemoryBudgetError, ShapeError
 
 GB = 10**9
 edges = st.tuples(*3 * [st.integers(1, 3000)])
@@ -112,28 +109,6 @@ def test_block_memory_is_that_of_the_largest_block():
     step = toys.Mean()
     grid = toys.grid(halo=(2, 2, 2))
     assert block_memory(step, grid) == max(step.memory(block) for block in grid) == 24 * 12**3
-
-
-def test_budget_comes_from_argument_settings_or_machine(monkeypatch, tmp_path):
-    monkeypatch.setenv("PROJECTOME_CONFIG", str(tmp_path / "none.toml"))
-    monkeypatch.delenv("PROJECTOME_MEMORY", raising=False)
-    assert memory_budget("2GB") == 2 * GB
-    free = psutil.virtual_memory().available
-    assert 0 < memory_budget() <= 0.76 * max(free, psutil.virtual_memory().available) + 2**28
-    monkeypatch.setenv("PROJECTOME_MEMORY", "3GB")
-    assert memory_budget() == 3 * GB
-    assert memory_budget("2GB") == 2 * GB
-    with pytest.raises(ParameterError, match="8GB"):
-        memory_budget("lots")
-
-
-def test_a_container_bounds_the_memory(monkeypatch, tmp_path):
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("400\n")
-    monkeypatch.setattr(module, "CGROUP", tmp_path)
-    assert module.available_memory() == 600
-    (tmp_path / "memory.max").write_text("max\n")
-    assert module.available_memory() > 10**6
 
 
 def test_worker_count(monkeypatch, tmp_path):

@@ -16,10 +16,11 @@ from projectome.cli.options import RunOptions, TalkOptions, VolumeOptions, Write
 from projectome.cli.outputs import check_free, work_folder
 from projectome.cli.progress import Reporter, job_of
 from projectome.cli.study import Labels, Probability, Somata, Url
-from projectome.engine.grid import memory_budget, worker_count
+from projectome.engine.grid import worker_count
 from projectome.io.points import write_points
 from projectome.io.skeletons.swc import write_swc
 from projectome.io.tables import write_table
+from projectome.settings import memory_budget
 from projectome.workflows.reconstruct import Recipe, plan, resolve_recipe
 
 app = typer.Typer(rich_markup_mode=None)

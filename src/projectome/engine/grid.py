@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from itertools import product
-from pathlib import Path
 
 import numpy as np
-import psutil
 from numpy.typing import ArrayLike
 
 from projectome.core.box import Block, BlockGrid, Box, triple
 from projectome.engine.ledger import last_grid
 from projectome.engine.step import Step
 from projectome.errors import MemoryBudgetError, ShapeError
-from projectome.settings import format_bytes, parse_bytes, resolve
+from projectome.settings import format_bytes, memory_budget, resolve
 
 PROCESS = 256 * 2**20
 """Memory of a process before any work: interpreter, libraries and caches [bytes]."""
@@ -22,33 +20,8 @@ LARGEST = 512**3
 """No block owns more voxels; beyond that the halo is cheap enough."""
 FEWEST = 32
 """Blocks a job is cut into where its chunks allow, so that workers are occupied."""
-CGROUP = Path("/sys/fs/cgroup")
 SHARERS = 8
 """Blocks are sized as for so many workers, so that the plan is the same for fewer."""
-
-
-def available_memory() -> int:
-    """Return the memory that can be had now [bytes], inside the limit of a container."""
-    free = int(psutil.virtual_memory().available)
-    try:
-        limit, used = ((CGROUP / f"memory.{n}").read_text().strip() for n in ("max", "current"))
-    except OSError:
-        return free
-    return free if limit == "max" else min(free, max(0, int(limit) - int(used)))
-
-
-def memory_budget(memory: int | str | None = None) -> int:
-    """Return the bytes that all processes of a run together may use.
-
-    Parameters
-    ----------
-    memory
-        ``8GB`` or a number of bytes; the settings decide if None, and three quarters of what is
-        available if they do not.
-    """
-    if memory is not None:
-        return parse_bytes(memory)
-    return resolve()[0].memory or available_memory() * 3 // 4
 
 
 def worker_count(workers: int | None = None) -> int:

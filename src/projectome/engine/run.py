@@ -29,7 +29,6 @@ from projectome.engine.grid import (
     PROCESS,
     block_memory,
     check_room,
-    memory_budget,
     room,
     worker_count,
 )
@@ -46,7 +45,7 @@ from projectome.errors import (
     StorageFullError,
     WorkerLostError,
 )
-from projectome.settings import format_bytes
+from projectome.settings import format_bytes, memory_budget
 
 BATCH_SECONDS = 0.2
 """Blocks travel in batches that take about so long: little overhead, lively progress."""

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import DTypeLike, NDArray
 
 from projectome.core.volume import Array, ArrayInMemory, LazyArray, Volume
 from projectome.errors import MemoryBudgetError, MissingExtraError, ParameterError
-from projectome.settings import format_bytes, resolve
+from projectome.settings import format_bytes, memory_budget
 
 EXTRA = "ecosystem"
 MOST_CHUNKS = 100_000
@@ -60,7 +59,7 @@ def check_fits(volume: Volume) -> None:
     MemoryBudgetError
         With what to do instead.
     """
-    allowed = resolve()[0].memory or int(psutil.virtual_memory().available) * 3 // 4
+    allowed = memory_budget()
     if volume.nbytes > allowed:
         raise MemoryBudgetError(
             f"All of {volume.name} takes {format_bytes(volume.nbytes)} of memory, "

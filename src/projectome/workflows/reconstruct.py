@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from projectome.core.provenance import Record
-from projectome.engine.grid import memory_budget, worker_count
+from projectome.engine.grid import worker_count
 from projectome.errors import UnknownNameError
 from projectome.io.points import read_points, write_points
 from projectome.io.skeletons.swc import read_swc
 from projectome.io.source import VolumeSource
 from projectome.io.tables import read_table
+from projectome.settings import memory_budget
 from projectome.workflows.detect import detect_somata
 from projectome.workflows.figures import write_figures
 from projectome.workflows.job import Job
