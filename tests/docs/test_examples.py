@@ -90,6 +90,8 @@ def name(page: Path) -> str:
 )
 def test_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for variable in ("XDG_CONFIG_HOME", "PROJECTOME_CACHE"):
+        monkeypatch.setenv(variable, environment(tmp_path)[variable])
     module = types.ModuleType("__example__")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in blocks(page.read_text(encoding="utf-8")):
