@@ -43,6 +43,15 @@ KINDS = (
     "instrument",
 )
 """The documents of an asset, those that matter most first."""
+TELLING = {
+    "tiles": "acquisition",
+    "data_streams": "acquisition",
+    "axes": "acquisition",
+    "instrument_type": "instrument",
+    "data_processes": "processing",
+    "processing_pipeline": "processing",
+}
+"""Keys that tell which document it is."""
 PREFIXES = ("", "exaspim_")
 MERGED = "metadata.nd.json"
 REQUESTS = 8
@@ -178,8 +187,7 @@ def _kind(node: Node) -> str:
     stem = written.rsplit("/", 1)[-1].removesuffix(".py") if isinstance(written, str) else ""
     if stem in KINDS:
         return stem
-    by_key = {"tiles": "acquisition", "data_streams": "acquisition", "axes": "acquisition"}
-    return next((kind for key, kind in by_key.items() if node[key]), "")
+    return next((kind for key, kind in TELLING.items() if node[key]), "")
 
 
 def _merged(node: Node | None) -> dict[str, Node]:

@@ -9,7 +9,7 @@ is read by a small grammar of its own; nothing of it is ever run.
     pair   = NAME "=" value
     value  = NUMBER | TEXT | "None" | "True" | "False"
            | "[" [ value { "," value } ] "]"
-           | NAME "(" [ record | value ] ")"          an object, or Decimal('0.748')
+           | NAME "(" [ record ] ")" | "Decimal" "(" TEXT ")"
            | "<" NAME "." NAME ":" value ">"          a member of an enumeration
 """
 
@@ -134,10 +134,11 @@ class _Parser:
             return member
         if kind == "name" and self._peek() == ("mark", "("):
             self.at += 1
-            if self._peek(1) == ("mark", "=") or self._peek() == ("mark", ")"):
-                made: Any = {"object_type": text} | self._record(")", depth + 1)
+            made: Any
+            if text == "Decimal":
+                made = self._take("text")[1:-1]
             else:
-                made = self._value(depth + 1)
+                made = {"object_type": text} | self._record(")", depth + 1)
             self._take("mark", ")")
             return made
         if kind == "name" and text in WORDS:
