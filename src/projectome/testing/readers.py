@@ -160,6 +160,12 @@ class ReaderContract(ABC):
         assert volume.channels == ()
         assert source.open() is volume
 
+    def test_array_travels(self, example: Example) -> None:
+        """A lazy array survives pickling, as dask sends it to other processes."""
+        array = pickle.loads(pickle.dumps(example.open()[0].array))  # noqa: S301 - our own bytes
+        whole = tuple(slice(0, size) for size in array.shape)
+        np.testing.assert_array_equal(array.read(whole), example.voxels)
+
     def test_fingerprint_follows_the_content(self, example: Example, tmp_path: Path) -> None:
         """A copy elsewhere has the same fingerprint; a changed one another."""
         first = example.source().fingerprint()
