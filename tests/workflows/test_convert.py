@@ -278,7 +278,7 @@ from projectome.io.source import VolumeSource
 from projectome.workflows import convert as module
 copied = module.CopyChunks.__call__
 def slow(self, block):
-    print("block", flush=True)
+    print("block\\n", end="", flush=True)
     time.sleep(0.1)
     return copied(self, block)
 module.CopyChunks.__call__ = slow
