@@ -394,6 +394,20 @@ def test_a_broken_chunk_is_told(tmp_path, voxels):
         volume.read()
 
 
+def test_a_broken_index_of_chunks_does_no_harm(tmp_path, voxels):
+    """The library crashes the process where it is asked how large such an index is."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        data = file.create_dataset("data", data=voxels, chunks=(2, 8, 8), maxshape=(None, None, 50))
+        data.attrs["element_size_um"] = SIZE
+    content = bytearray(path.read_bytes())
+    content[content.index(b"BTHD") + 16] ^= 0xFF  # where the root of the index is
+    path.write_bytes(content)
+    volume = open_volume(str(path))[0]
+    with pytest.raises(FormatError, match=r"broken.*Restore"):
+        volume.read()
+
+
 @pytest.fixture(scope="module")
 def specimens(tmp_path_factory, make):
     """Files of all layouts: old and new groups, with and without chunks and filters."""
@@ -409,6 +423,7 @@ def specimens(tmp_path_factory, make):
             file.create_dataset("a/data", data=voxels, **options).attrs.update(attributes)
             file.create_dataset("b", data=voxels)
             file.create_dataset("c", data=voxels, chunks=(4, 8, 8), **hdf5plugin.LZ4())
+            file.create_dataset("d", data=voxels, chunks=(4, 8, 8), maxshape=(None, None, 24))
     return {path.stem: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -426,7 +441,7 @@ def test_any_byte_may_be_wrong(name, seed, specimens, tmp_path):
             place = rng.randrange(min(len(data), 2**13) or 1)
             data[place : place + 1] = bytes([rng.choice([0, 255, rng.randrange(256)])])
         path.write_bytes(data)
-        for inside in ("", "#a/data", "#b", "#c"):
+        for inside in ("", "#a/data", "#b", "#c", "#d"):
             try:
                 volume = open_volume(f"{path}{inside}", voxel_size=SIZE)[0]
                 volume.read(Box((0, 0, 0), tuple(min(8, n) for n in volume.shape)))

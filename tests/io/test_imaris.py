@@ -93,6 +93,15 @@ class TestImarisLz4(TestImaris):
     suffix = "dat"
 
 
+def test_a_name_says_nothing(tmp_path, make):
+    """Acquisitions write Zarr folders under names that end in .ims."""
+    path, pixels = make.image(tmp_path / "tile_000000_ch_488.ims", "0.5")
+    np.testing.assert_array_equal(open_volume(str(path))[0].read(), pixels)
+    (tmp_path / "a.ims").write_bytes(b"no HDF5 at all")
+    with pytest.raises(FormatError, match="unknown format"):
+        open_volume(str(tmp_path / "a.ims"))
+
+
 def test_levels_lie_where_their_means_were_taken(tmp_path, voxels):
     pyramid = open_volume(save(tmp_path / "a.ims", voxels))
     assert [v.shape for v in pyramid] == [SHAPE, (3, 22, 25), (1, 11, 12)]

@@ -140,7 +140,7 @@ class BdvReader:
                 f"Open {sequence.file or 'the folder or file with the voxels'} by its own address."
             )
         folder = place.url.rpartition("/")[0]
-        file = Hdf5File(stores.join(folder, sequence.file), options.access)
+        file = Hdf5File(stores.join(folder or "/", sequence.file), options.access)
         return open_bdv(file, options, sequence)
 
 
@@ -348,7 +348,7 @@ def _placed(
 def _beside(file: Hdf5File, problems: list[Problem]) -> Sequence | None:
     """Return what the XML of the same name beside the file says, if there is one."""
     folder, _, name = file.url.rpartition("/")
-    url = stores.join(folder, name.rpartition(".")[0] + ".xml")
+    url = stores.join(folder or "/", name.rpartition(".")[0] + ".xml")
     if not name.rpartition(".")[0] or not stores.exists(url, access=file.access):
         return None
     data = stores.read_bytes(url, access=file.access, limit=XML_LIMIT)
