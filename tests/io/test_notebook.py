@@ -150,6 +150,13 @@ def test_large_and_empty_levels_are_not_read(shape):
     assert (array.reads, Tags(html).sources) == (0, [])
 
 
+def test_a_small_level_in_a_large_chunk_is_not_read():
+    array = Claimed((4, 8, 8))
+    array.chunks = (1024, 1024, 1024)
+    Volume(array, Affine.from_scale((1, 1, 1)))._repr_html_()
+    assert array.reads == 0
+
+
 def test_only_one_channel_is_read():
     array = Claimed((500, 4, 64, 64))
     names = tuple(map(str, range(500)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -81,11 +82,13 @@ def _first(texts: Iterable[str]) -> str:
 def thumbnail(pyramid: Pyramid) -> str:
     """Return an image element with the coarsest level, seen along z; empty if there is none.
 
-    The first channel is shown. Nothing is read of a level whose channel is larger than 8 MiB, and
-    whatever goes wrong leaves the picture out: the table has to be shown of a broken volume too.
+    The first channel is shown. Nothing is read of a level whose channel, or chunk, is larger than
+    8 MiB, and whatever goes wrong leaves the picture out: the table has to be shown of a broken
+    volume too.
     """
     level = pyramid[len(pyramid) - 1]
-    if not 0 < level.box.size * level.dtype.itemsize <= THUMBNAIL:
+    voxels = max(level.box.size, math.prod(level.chunks))  # a chunk is decoded whole
+    if level.box.size == 0 or voxels * level.dtype.itemsize > THUMBNAIL:
         return ""
     try:
         picture = _picture(level)
