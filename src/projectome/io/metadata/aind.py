@@ -54,6 +54,8 @@ TELLING = {
 """Keys that tell which document it is."""
 PREFIXES = ("", "exaspim_")
 MERGED = "metadata.nd.json"
+KEPT = 2
+"""Requests for the recording of a derived asset."""
 REQUESTS = 8
 """Requests to a remote store for the metadata of one asset."""
 IMAGES = ("exaspim", "spim")
@@ -81,16 +83,20 @@ class Desk:
     denied: list[AccessDeniedError] = field(default_factory=list)
     known: dict[str, Node | None] = field(default_factory=dict)
 
-    def fetch(self, places: Sequence[tuple[str, str]]) -> list[Node | None]:
+    def fetch(self, places: Sequence[tuple[str, str]], *, keep: int = 0) -> list[Node | None]:
         """Return documents, None for those that are not there, are broken, or are not allowed.
 
         Parameters
         ----------
         places
             Address and name in messages, those that matter most first.
+        keep
+            Requests to keep in hand.
         """
-        fresh = [place for place in places if place[0] not in self.known][: self.left]
-        self.left -= sum(stores.parse(url).scheme not in ("file", "memory") for url, _ in fresh)
+        fresh = [place for place in places if place[0] not in self.known]
+        if fresh and stores.parse(fresh[0][0]).scheme not in ("file", "memory"):
+            fresh = fresh[: max(0, self.left - keep)]
+            self.left -= len(fresh)
         if fresh:
             with ThreadPoolExecutor(min(REQUESTS, len(fresh))) as pool:
                 for (url, _), node in zip(fresh, pool.map(self._one, fresh), strict=True):
@@ -219,19 +225,18 @@ def read_folder(url: str, desk: Desk, names: tuple[str, ...] | None = None) -> A
         None if there is no document.
     """
     names = desk.names(url) if names is None else names
-    # Where nothing can be listed: the names that matter most, and two requests kept in hand.
-    wanted = [f"{k}.json" for k in KINDS[:3]] + [MERGED, file_names("acquisition")[1]]
-    if names is not None:
+    recording = _recording(url)
+    if names is None:  # the names that matter most
+        wanted = [*file_names("acquisition"), MERGED, *(f"{kind}.json" for kind in KINDS[1:3])]
+        sure = any(desk.known.get(stores.join(url, name)) for name in wanted)
+    else:
         lower = {name.lower(): name for name in names}
         present = [next((lower[n] for n in file_names(k) if n in lower), "") for k in KINDS]
-        wanted = [name for name in present if name]
-        if MERGED in lower and len(wanted) < len(KINDS):
-            wanted = [lower[MERGED], *wanted] if present[0] else [lower[MERGED]]
-    found = _documents(url, "", wanted, desk)
-    recording = ""
-    if "acquisition" not in found:
-        recording = _recording(url)
-    if recording:
+        wanted = [present[0], lower.get(MERGED, "") if "" in present else "", *present[1:]]
+        sure = bool(present[0])
+    keep = KEPT if recording and not sure else 0
+    found = _documents(url, "", wanted, desk, keep=keep)
+    if recording and "acquisition" not in found:
         _complete(found, url, recording, desk)
     if not found:
         return None
@@ -239,12 +244,14 @@ def read_folder(url: str, desk: Desk, names: tuple[str, ...] | None = None) -> A
     return _with_image_folder(asset, url, names or (), desk)
 
 
-def _documents(url: str, prefix: str, wanted: Iterable[str], desk: Desk) -> dict[str, Node]:
+def _documents(
+    url: str, prefix: str, wanted: Iterable[str], desk: Desk, *, keep: int = 0
+) -> dict[str, Node]:
     """Return the documents of a folder by kind; single ones count before the merged one."""
-    places = [(stores.join(url, name), f"{prefix}{name}") for name in wanted]
+    places = [(stores.join(url, name), f"{prefix}{name}") for name in wanted if name]
     found: dict[str, Node] = {}
     merged: dict[str, Node] = {}
-    for (_, source), node in zip(places, desk.fetch(places), strict=True):
+    for (_, source), node in zip(places, desk.fetch(places, keep=keep), strict=True):
         name = source.rsplit("/", 1)[-1].lower()
         if node is None:
             continue
@@ -276,7 +283,7 @@ def _complete(found: dict[str, Node], url: str, recording: str, desk: Desk) -> N
         wanted = [next((lower[n] for n in choice if n in lower), "") for choice in choices]
         if MERGED in lower and not wanted[0]:
             wanted = [lower[MERGED]]
-    documents = _documents(recording, f"{name}/", [n for n in wanted if n], desk)
+    documents = _documents(recording, f"{name}/", wanted, desk)
     for kind, node in documents.items():
         if kind not in ("processing", "data_description"):  # those of the recording are not its own
             found.setdefault(kind, node)
