@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from projectome.io.volumes.options import (
     pick_time,
     unfinished,
 )
+from projectome.io.volumes.plain import level_names
 from projectome.io.volumes.zarr_array import (
     ArrayDocument,
     open_array,
@@ -96,10 +98,15 @@ def read_group(place: Place) -> Group | ArrayDocument:
         if raw is None:
             continue
         content = parse_json(raw, url=stores.join(url, name))
-        if name == ".zarray" or content.get("node_type") == "array":
-            return ArrayDocument(url, version, content, raw)
+        if name == ".zarray":
+            own = found[".zattrs"] or b"{}"
+            attributes = parse_json(own, url=stores.join(url, ".zattrs"))
+            return ArrayDocument(url, version, content, raw + own, attributes)
         attributes = content.get("attributes") or {}
-        return Group(url, 3, attributes if isinstance(attributes, dict) else {}, raw)
+        attributes = attributes if isinstance(attributes, dict) else {}
+        if content.get("node_type") == "array":
+            return ArrayDocument(url, version, content, raw, attributes)
+        return Group(url, 3, attributes, raw)
     if denied and found[".zattrs"] is None and found[".zgroup"] is None:
         raise denied[0]
     attributes, raw = {}, found[".zattrs"] or b""
@@ -138,12 +145,15 @@ class OmeZarrReader:
         """
         found = read_group(place)
         if isinstance(found, ArrayDocument):
-            return open_bare(found, options)
+            return open_bare([found], options, url=place.url)
         ome = ome_attributes(found.attributes)
         if "multiscales" in ome:
             return open_multiscale(found, options)
         if "bioformats2raw.layout" in ome and "plate" not in ome:
             return self._only_series(place, options)
+        named = {"plate", "well", "labels"} & ome.keys()
+        if not named and (documents := _plain_levels(place)):
+            return open_bare(documents, options, url=place.url)
         raise FormatError(_no_image(place, ome))
 
     def _only_series(self, place: Place, options: OpenOptions) -> Pyramid:
@@ -156,6 +166,22 @@ class OmeZarrReader:
         pyramid = self.open(Place(first, place.access), options)
         note = Problem("warning", "bioformats2raw.layout", f"The image {first} is read.")
         return Pyramid(pyramid.levels, (note, *pyramid.problems), pyramid.metadata)
+
+
+def _plain_levels(place: Place) -> list[ArrayDocument]:
+    """Return the metadata of arrays named s0, s1 and so on, which may be levels."""
+
+    def fetch(name: str) -> ArrayDocument | None:
+        try:
+            found = read_group(Place(stores.join(place.url, name), place.access))
+        except NotFoundError:
+            return None
+        return found if isinstance(found, ArrayDocument) else None
+
+    names = level_names(place, lambda name: fetch(name) is not None)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(fetch, names))
+    return [array for array in takewhile(bool, found) if array is not None]
 
 
 def _no_image(place: Place, ome: Mapping[str, Any]) -> str:

@@ -13,10 +13,10 @@ import tensorstore as ts
 
 from projectome.core.affine import Affine
 from projectome.core.volume import Pyramid, Volume
-from projectome.errors import FormatError, ParameterError, StoreError
+from projectome.errors import FormatError, NotFoundError, ParameterError, StoreError
 from projectome.io import stores
 from projectome.io.access import Access
-from projectome.io.documents import read_json
+from projectome.io.documents import parse_json
 from projectome.io.volumes.chunked import (
     BROKEN,
     PIECE,
@@ -89,7 +89,7 @@ class PrecomputedReader:
 
     def sniff(self, place: Place) -> bool:
         """Say whether there is an ``info`` document."""
-        return place.has("info")
+        return place.documents("info")["info"] is not None
 
     def open(self, place: Place, options: OpenOptions) -> Pyramid:
         """Return the volume.
@@ -102,7 +102,10 @@ class PrecomputedReader:
             If it describes something else, for instance meshes or skeletons.
         """
         where = stores.join(place.url, "info")
-        document, raw = read_json(where, access=options.access)
+        raw = place.documents("info")["info"]
+        if not isinstance(raw, bytes):
+            raise raw or NotFoundError(f"There is no {where}. Check the address.")
+        document = parse_json(raw, url=where)
         stated = document.get("@type", TYPE)
         if stated != TYPE or "scales" not in document:
             raise FormatError(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import tensorstore as ts
 
-from projectome.core.affine import Affine
-from projectome.core.space import Space
-from projectome.core.volume import Kind, Pyramid, Volume
-from projectome.errors import FormatError, NotFoundError, ParameterError, Problem
+from projectome.core.volume import Pyramid
+from projectome.errors import FormatError, NotFoundError
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.documents import parse_json
@@ -23,12 +21,9 @@ from projectome.io.volumes.chunked import (
     reason,
     sample_file,
 )
-from projectome.io.volumes.options import (
-    OpenOptions,
-    chosen_channels,
-    name_of,
-    pick_time,
-)
+from projectome.io.volumes.options import OpenOptions
+from projectome.io.volumes.plain import PlainArray, open_plain
+from projectome.io.volumes.zarr_attributes import read_attributes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,13 +39,16 @@ class ArrayDocument:
     content
         The document.
     raw
-        Its bytes.
+        Its bytes, and those of its attributes.
+    attributes
+        What else it says.
     """
 
     url: str
     version: int
     content: dict[str, Any]
     raw: bytes
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -202,47 +200,27 @@ def _open(document: ArrayDocument, access: Access, strict: bool, cached: bool) -
         ) from None
 
 
-def open_bare(document: ArrayDocument, options: OpenOptions, *, kind: Kind = "image") -> Pyramid:
-    """Return a single array as a pyramid of one level.
+def open_bare(documents: Sequence[ArrayDocument], options: OpenOptions, *, url: str) -> Pyramid:
+    """Return a single array, or arrays that are levels of one image, as a pyramid.
 
     Raises
     ------
     ParameterError
         If voxel size or axes are missing, or do not fit.
+    MetadataError
+        If the attributes cannot be used.
     FormatError
-        If it cannot be read.
+        If an array cannot be read.
     """
-    url, shape = document.url, document.shape
-    if options.voxel_size is None:
-        raise ParameterError(
-            f"{url} is a plain Zarr array of shape {shape}, which states no voxel size. Give it: "
-            "--voxel-size Z,Y,X in micrometres, and --axes such as czyx."
+    arrays = [
+        PlainArray(
+            document,
+            document.shape,
+            read_attributes(document.attributes, rank=len(document.shape), url=document.url),
+            partial(_open, document, options.access, options.strict),
+            document.dimension_names,
         )
-    problems = []
-    axes = options.axes or "".join(name.lower() for name in document.dimension_names)
-    if not options.axes and (len(axes) != len(shape) or not {"y", "x"} <= {*axes}):
-        axes = {2: "yx", 3: "zyx"}.get(len(shape), "")
-        if not axes:
-            raise ParameterError(
-                f"{url} has the shape {shape}; say which axis is which, for instance "
-                f"--axes {'tczyx'[5 - len(shape) :]}."
-            )
-        problems.append(Problem("warning", "axes", f"None are stated; read as {', '.join(axes)}."))
-    if len(axes) != len(shape):
-        raise ParameterError(
-            f"--axes {axes} names {len(axes)} axes, but {url} has the shape {shape}."
-        )
-    extra = [i for i, letter in enumerate(axes) if letter not in "czyx"]
-    array = open_array(
-        document,
-        space=[axes.index(letter) for letter in "zyx" if letter in axes],
-        channel=axes.index("c") if "c" in axes else None,
-        picked={i: pick_time(shape[i], axes[i], options, url=url) for i in extra},
-        access=options.access,
-        strict=options.strict,
-    )
-    channels = chosen_channels(array.shape[0], ()) if "c" in axes else ()
-    affine = Affine.from_scale(options.voxel_size, target=options.described(Space()))
-    volume = Volume(array, affine, channels, kind, name_of(url))
-    metadata = {"format": "Zarr array", "version": str(document.version), "url": url}
-    return Pyramid((volume,), tuple(problems), metadata)
+        for document in documents
+    ]
+    version = str(documents[0].version)
+    return open_plain(arrays, options, url=url, form="Zarr array", version=version)
