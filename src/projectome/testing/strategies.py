@@ -6,6 +6,7 @@ single nodes, spaces whose orientation is unknown in part, rotated and sheared m
 
 from __future__ import annotations
 
+import copy
 from typing import Any, cast
 
 import numpy as np
@@ -20,6 +21,14 @@ from projectome.core.skeleton import Skeleton
 from projectome.core.space import Space, Towards, all_orientations
 
 NAMES = st.text("abcdefghijklmnopqrstuvwxyz_0123456789", min_size=1, max_size=12)
+
+
+ANYTHING: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+"""Small JSON values of every kind."""
 
 
 def coordinates(count: int, *, reach: float = 1e5) -> st.SearchStrategy[NDArray[np.float64]]:
@@ -124,3 +133,18 @@ def skeletons(
         radius,
         kind,
     )
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, document: Any) -> Any:
+    """Draw a JSON document with the value at one place replaced by anything."""
+    changed = copy.deepcopy(document)
+    place = changed
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = draw(st.sampled_from(keys))
+        inner = place[key]
+        if not isinstance(inner, (dict, list)) or not inner or draw(st.booleans()):
+            place[key] = draw(ANYTHING)
+            return changed
+        place = inner

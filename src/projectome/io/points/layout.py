@@ -70,7 +70,7 @@ class Property:
         found: Mapping[str, Any] = document if isinstance(document, dict) else {}
         name, kind = found.get("id"), found.get("type")
         values, labels = found.get("enum_values"), found.get("enum_labels")
-        sound = isinstance(name, str) and name and kind in TYPES
+        sound = isinstance(name, str) and name and isinstance(kind, str) and kind in TYPES
         if values is not None or labels is not None:
             sound = sound and (
                 isinstance(values, list)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, product
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from projectome.core.space import MICROMETRES, Space
 from projectome.errors import FormatError, NotFoundError, Problem, StoreError
 from projectome.io.access import Access
 from projectome.io.documents import read_json, restore_space
-from projectome.io.points.annotations import VECTORS, Annotations
+from projectome.io.points.annotations import VECTORS, Annotations, Kind
 from projectome.io.points.layout import Found, Layout, Property, merged
 from projectome.io.sharded import ShardedReader, Sharding
 from projectome.io.skeletons.model import Given
@@ -106,7 +106,7 @@ class Info:
         """
         url = f"{base}/info"
         kind = document.get("annotation_type")
-        if kind not in VECTORS:
+        if not isinstance(kind, str) or kind not in VECTORS:
             raise FormatError(
                 f"{url}: 'annotation_type' is {str(kind)[:40]!r}. Known: {', '.join(VECTORS)}."
             )
@@ -128,7 +128,7 @@ class Info:
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{url}: {OURS!r} is broken: {error!r}. Remove it.") from None
         return cls(
-            Layout(kind, len(axes) + len(extra), properties),
+            Layout(cast(Kind, kind), len(axes) + len(extra), properties),
             axes,
             scale,
             extra,
