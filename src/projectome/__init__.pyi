@@ -14,6 +14,7 @@ from projectome.core.space import Space as Space
 from projectome.core.transform import Transform as Transform
 from projectome.core.volume import Pyramid as Pyramid
 from projectome.core.volume import Volume as Volume
+from projectome.datasets.find import find as find
 from projectome.datasets.phantom import Phantom as Phantom
 from projectome.datasets.phantom import make_phantom as make_phantom
 from projectome.datasets.phantom_files import write_phantom as write_phantom
@@ -39,6 +40,7 @@ from projectome.morphology.measure import measure as measure
 from projectome.tracing.path import minimal_path as minimal_path
 from projectome.tracing.path import trace_path as trace_path
 from projectome.workflows.convert import convert as convert
+from projectome.workflows.download import download as download
 from projectome.workflows.describe import describe as describe
 from projectome.workflows.job import Job as Job
 from projectome.workflows.reconstruct import Recipe as Recipe
@@ -71,6 +73,8 @@ __all__ = [
     "VolumeSource",
     "convert",
     "create_volume",
+    "download",
+    "find",
     "describe",
     "list_folder",
     "make_phantom",
