@@ -221,16 +221,8 @@ values = st.recursive(
 )
 names = st.sampled_from(
     [
-        "offset",
-        "resolution",
-        "voxel_size",
-        "units",
-        "unit",
-        "axis_names",
-        "axes",
-        "pixelResolution",
-        "downsamplingFactors",
-        "channel_names",
+        *("offset", "resolution", "voxel_size", "units", "unit", "axis_names", "axes"),
+        *("pixelResolution", "downsamplingFactors", "channel_names"),
     ]
 )
 transforms = st.dictionaries(st.sampled_from(["axes", "scale", "translate", "units"]), values)

@@ -15,6 +15,7 @@ from projectome.io.metadata.beside import with_asset
 from projectome.io.volumes.bdv import BdvReader
 from projectome.io.volumes.czi import CziReader
 from projectome.io.volumes.hdf5 import Hdf5Reader
+from projectome.io.volumes.n5 import N5Reader
 from projectome.io.volumes.nd2 import Nd2Reader
 from projectome.io.volumes.nifti import NiftiReader
 from projectome.io.volumes.npy import NpyReader
@@ -29,6 +30,7 @@ from projectome.settings import resolve
 READERS: tuple[Reader, ...] = (
     OmeZarrReader(),
     PrecomputedReader(),
+    N5Reader(),
     TiffReader(),
     NiftiReader(),
     NrrdReader(),

@@ -172,6 +172,7 @@ def open_chunked(
     access: Access,
     context: bytes = b"",
     whole_shards: bool = True,
+    chunk: Sequence[int] | None = None,
 ) -> ChunkedArray:
     """Return an array turned to (c,) z, y, x; nothing is read.
 
@@ -193,6 +194,8 @@ def open_chunked(
         Further metadata that belongs to its content.
     whole_shards
         Whether the index of a shard, where there are shards, is read as a whole.
+    chunk
+        Elements a chunk an axis, where the tensorstore does not know them.
 
     Raises
     ------
@@ -200,10 +203,11 @@ def open_chunked(
         If the elements are no numbers, or a chunk is larger than 2 GiB.
     """
     store, bulk = opened(True), opened(False)
-    chunk = _check_chunks(store, source.url, whole_shards)
+    if chunk is None:
+        chunk = _check_chunks(store, source.url, whole_shards)
     kept = [i for i in range(store.rank) if i not in picked]
     wanted = [*([] if channel is None else [channel]), *space]
-    chunks = [chunk[i] for i in wanted]
+    chunks = [max(1, min(chunk[i], store.shape[i])) for i in wanted]
     place = 0 if channel is None else 1
     if len(space) == 2:
         chunks.insert(place, 1)
@@ -260,7 +264,7 @@ def reason(error: ValueError) -> str:
 
 
 def _check_chunks(store: ts.TensorStore, url: str, whole_shards: bool) -> list[int]:
-    """Return the elements of a chunk an axis, at most those of the array; refuse absurd ones."""
+    """Return the elements of a chunk an axis; refuse absurd ones."""
     layout = store.chunk_layout
     chunk, shard = (
         [int(c or n) for c, n in zip(grid.shape or store.shape, store.shape, strict=True)]
@@ -276,4 +280,4 @@ def _check_chunks(store: ts.TensorStore, url: str, whole_shards: bool) -> list[i
             f"{url} declares shards of {tuple(shard)} elements with chunks of "
             f"{tuple(chunk)}: more than {SHARD_LIMIT} in one. Write it again with smaller shards."
         )
-    return [max(1, min(c, n)) for c, n in zip(chunk, store.shape, strict=True)]
+    return chunk

@@ -49,6 +49,8 @@ class PlainArray:
         Opens its tensorstore with the axes in C order, with the cache of all stores or without.
     names
         Names of its axes, where its metadata has them; empty otherwise.
+    chunk
+        Elements a chunk an axis, where its tensorstore does not know them.
     """
 
     source: ArraySource
@@ -56,6 +58,7 @@ class PlainArray:
     stated: Stated
     opened: Callable[[bool], ts.TensorStore]
     names: tuple[str, ...] = ()
+    chunk: tuple[int, ...] | None = None
 
 
 def level_names(place: Place, probe: Callable[[str], bool]) -> list[str]:
@@ -203,6 +206,7 @@ def _turned(array: PlainArray, axes: str, options: OpenOptions) -> ChunkedArray:
         channel=axes.index("c") if "c" in axes else None,
         picked={i: pick_time(shape[i], axes[i], options, url=url) for i in extra},
         access=options.access,
+        chunk=array.chunk,
     )
 
 
