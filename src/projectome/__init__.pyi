@@ -23,6 +23,7 @@ from projectome.errors import ProjectomeError as ProjectomeError
 from projectome.filters.tubeness import tubeness as tubeness
 from projectome.imaging.projection import mip as mip
 from projectome.imaging.projection import profile as profile
+from projectome.io.metadata.aind import read_asset as read_asset
 from projectome.io.metadata.ensp import read_metadata as read_metadata
 from projectome.io.metadata.ensp import write_metadata as write_metadata
 from projectome.io.open import open_volume as open_volume
@@ -40,8 +41,8 @@ from projectome.morphology.measure import measure as measure
 from projectome.tracing.path import minimal_path as minimal_path
 from projectome.tracing.path import trace_path as trace_path
 from projectome.workflows.convert import convert as convert
-from projectome.workflows.download import download as download
 from projectome.workflows.describe import describe as describe
+from projectome.workflows.download import download as download
 from projectome.workflows.job import Job as Job
 from projectome.workflows.reconstruct import Recipe as Recipe
 from projectome.workflows.reconstruct import reconstruct as reconstruct
@@ -83,6 +84,7 @@ __all__ = [
     "mip",
     "open_volume",
     "profile",
+    "read_asset",
     "read_metadata",
     "read_points",
     "read_skeletons",
