@@ -8,6 +8,7 @@ folder beside it that its name begins with.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -128,7 +129,7 @@ class Desk:
             return None
 
 
-def read_asset(url: str, *, access: Access | None = None) -> AssetMetadata:
+def read_asset(url: str | os.PathLike[str], *, access: Access | None = None) -> AssetMetadata:
     """Read what is known of a data asset.
 
     Parameters
