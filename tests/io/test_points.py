@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from projectome.core.points import Points
 from projectome.core.space import Space
-from projectome.errors import FormatError, ParameterError
+from projectome.errors import FormatError, ParameterError, ProjectomeError
 from projectome.io.points import read_cell_counter, read_points, write_points
+from projectome.io.stores import read_bytes, write_bytes
 from projectome.io.tables import write_table
 from projectome.testing import strategies as draws
 
@@ -148,3 +149,124 @@ def test_published_markers():
     voxels = found.coordinates / (5, 2, 2)
     assert (voxels[:, 0].min(), voxels[:, 0].max()) == (10, 19)
     assert (voxels < (30, 510, 667)).all()
+
+
+# --- tables of other programs --------------------------------------------------------------------
+
+
+def test_tables_in_voxels_need_the_size_of_a_voxel(tmp_path):
+    """``cell_likelihoods.csv`` of the SmartSPIM pipeline, of either generation."""
+    for text in (
+        ",x,y,z,Class,Cell Likelihood\n0,10,20,3,1,0.93\n",
+        "Z,Y,X,Z_center,dist,r,fg,bg\n3,20,10,3.2,22.6,0.9,300,100\n",
+    ):
+        (tmp_path / "c.csv").write_text(text)
+        with pytest.raises(FormatError, match=r"without a unit. Pass voxel_size=\(z, y, x\)"):
+            read_points(tmp_path / "c.csv")
+        found = read_points(tmp_path / "c.csv", voxel_size=(2.0, 1.8, 1.8), translation=(100, 0, 0))
+        np.testing.assert_allclose(found.coordinates, [[106, 36, 18]])
+        assert found.space == Space()
+        own = read_points(tmp_path / "c.csv", voxel_size=1, expansion=3.0)
+        assert own.coordinates.tolist() == [[3, 20, 10]]
+        assert own.space.expansion == 3
+    assert found["fg"].tolist() == [300]
+
+
+def test_the_centre_of_voxel_0_is_at_its_translation(tmp_path):
+    (tmp_path / "c.csv").write_text("z,y,x\n0,0,0\n")
+    found = read_points(tmp_path / "c.csv", voxel_size=(4, 2, 2), translation=(2, 1, 1))
+    assert found.coordinates.tolist() == [[2, 1, 1]]
+
+
+def test_soma_tables_have_triples(tmp_path):
+    """Those of the ExA-SPIM pipeline: physical, in the order (x, y, z)."""
+    text = (
+        'xyz,Brightness,Volume (µm³)\n"(1.5, -2e3, 3)",10,20\n'
+        '"(np.float64(4.0), np.float64(5.0), np.float64(6.0))",11,21\n[7. 8. 9.],12,22\n'
+    )
+    (tmp_path / "somas-1.csv").write_text(text, encoding="utf-8")
+    found = read_points(tmp_path / "somas-1.csv")
+    assert found.coordinates.tolist() == [[3, -2000, 1.5], [6, 5, 4], [9, 8, 7]]
+    assert found["Brightness"].tolist() == [10, 11, 12]
+    (tmp_path / "somas-1.csv").write_text('xyz\n"(1, 2)"\n')
+    with pytest.raises(FormatError, match=r"point 1 has .* not three numbers"):
+        read_points(tmp_path / "somas-1.csv")
+
+
+def test_voxels_become_micrometres_with_a_voxel_size(tmp_path):
+    write_points(Points([[3, 2, 1]], Space.voxels()), tmp_path / "p.parquet")
+    found = read_points(tmp_path / "p.parquet", voxel_size=(4, 2, 2))
+    assert found.coordinates.tolist() == [[12, 4, 2]]
+    assert found.space.unit == "micrometer"
+
+
+def test_a_size_does_not_touch_micrometres(tmp_path):
+    write_points(Points([[3, 2, 1]], Space()), tmp_path / "p.parquet")
+    assert read_points(tmp_path / "p.parquet", voxel_size=9).coordinates.tolist() == [[3, 2, 1]]
+
+
+def test_content_and_not_the_name_says_what_a_file_is(tmp_path):
+    write_points(Points([[3, 2, 1]], Space("gel", expansion=4)), tmp_path / "p.parquet")
+    (tmp_path / "p.parquet").rename(tmp_path / "points.dat")
+    assert read_points(tmp_path / "points.dat").space.expansion == 4
+    (tmp_path / "markers").write_text(XML)
+    assert read_points(tmp_path / "markers", voxel_size=2).coordinates.tolist() == [[6, 40, 20]]
+    with pytest.raises(FormatError, match=r"has voxels for coordinates. Pass voxel_size="):
+        read_points(tmp_path / "markers")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x93NUMPY\x01\0", "bare numpy array.*allow_pickle=False"),
+        (b"\x1f\x8b\x08", "none of the formats of points"),
+        (b"a,b\0c", "none of the formats of points"),
+        (b"<things/>", "XML of 'things'.*read_skeletons"),
+        (b"{}", "not a neuroglancer state"),
+        (b"", "is not a csv table"),
+        (b"PAR1abcd", "is not a parquet table"),
+    ],
+)
+def test_what_is_no_points(tmp_path, data, message):
+    (tmp_path / "p").write_bytes(data)
+    with pytest.raises(FormatError, match=message):
+        read_points(tmp_path / "p", voxel_size=1)
+
+
+@given(st.binary(max_size=60) | st.text("xyz_um,0.\n\"'-e", max_size=60).map(str.encode))
+def test_any_bytes_are_points_or_our_error(data):
+    for name, voxel_size in (("any.csv", None), ("any.parquet", 2.0), ("any", 2.0)):
+        write_bytes(f"memory://points/{name}", data)
+        try:
+            found = read_points(f"memory://points/{name}", voxel_size=voxel_size)
+        except ProjectomeError:
+            continue
+        assert np.isfinite(found.coordinates).all()
+
+
+@given(st.data())
+def test_mutated_parquet(data):
+    write_points(Points(np.ones((20, 3)), Space()), "memory://points/m.parquet")
+    broken = bytearray(read_bytes("memory://points/m.parquet"))
+    for _ in range(data.draw(st.integers(1, 4))):
+        broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
+    write_bytes("memory://points/m.parquet", bytes(broken))
+    try:
+        read_points("memory://points/m.parquet")
+    except ProjectomeError:
+        return
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no test data in {DATA}")
+def test_published_boutons():
+    """Vaa3D's tables of 25 um atlas voxels: their x, y, z are those of the neuron's SWC file."""
+    from projectome.io.skeletons import read_skeletons
+
+    name = "18869_3504_x6554_y5961_ssp-m"
+    boutons = read_points(DATA / f"neurons_ccf/car_boutons/{name}.apo", voxel_size=25)
+    archive = DATA / "neurons_ccf/car/car_more.zip"
+    (neuron,) = read_skeletons(archive, only=[name], scale=25)
+    nodes = neuron.skeleton.coordinates
+    nearest = [np.linalg.norm(nodes - point, axis=1).min() for point in boutons.coordinates[::10]]
+    assert np.median(nearest) < 25

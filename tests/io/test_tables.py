@@ -124,3 +124,10 @@ def test_parquet_is_written_without_pandas_metadata():
 
     arrow = pyarrow.parquet.read_table(io.BytesIO(read_bytes("memory://tables/m.parquet")))
     assert arrow.schema.metadata == {b"projectome": b"{}"}
+
+
+def test_a_table_of_absurdly_many_rows(monkeypatch):
+    write_table(TABLE, "memory://tables/many.parquet")
+    monkeypatch.setattr("projectome.io.tables.MAX_CELLS", 11)
+    with pytest.raises(FormatError, match="3 rows of 4 columns, more than is read"):
+        read_table("memory://tables/many.parquet")

@@ -23,6 +23,8 @@ from projectome.io.stores import read_bytes, write_bytes
 
 MAX_BYTES = 2**31
 """Size of the largest table that is read [bytes]."""
+MAX_CELLS = 2**30
+"""Most values in a table: a small file can stand for very many equal ones."""
 KEY = b"projectome"
 """Name under which a parquet file keeps what projectome has to say about it."""
 # Before 3.1, pandas rounded the last digit of numbers unless told otherwise.
@@ -150,15 +152,28 @@ def parse_table(data: bytes, ending: str, *, where: str) -> tuple[pd.DataFrame, 
                 **EXACT,
             )
         else:
-            arrow = pyarrow.parquet.read_table(io.BytesIO(data))
-            metadata = json.loads((arrow.schema.metadata or {}).get(KEY, b"{}"))
-            table = arrow.to_pandas()
-    except (pyarrow.ArrowException, ValueError) as error:
+            table, metadata = _parquet(data, where)
+    except FormatError:
+        raise
+    # pyarrow has no one root of its errors: broken pages are an OSError, broken schemas others.
+    except (pyarrow.ArrowException, ValueError, OSError, LookupError, TypeError) as error:
         raise FormatError(
             f"{where} is not a {ending[1:]} table: {error}. Check the file, or name it by what it "
             "is."
         ) from None
     return table, metadata
+
+
+def _parquet(data: bytes, where: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    about = pyarrow.parquet.read_metadata(io.BytesIO(data))
+    if about.num_rows * about.num_columns > MAX_CELLS:
+        raise FormatError(
+            f"{where} says that it has {about.num_rows} rows of {about.num_columns} columns, more "
+            "than is read. Check the file, or split it."
+        )
+    arrow = pyarrow.parquet.read_table(io.BytesIO(data))
+    found = json.loads((arrow.schema.metadata or {}).get(KEY, b"{}"))
+    return arrow.to_pandas(), found if isinstance(found, dict) else {}
 
 
 def ending_of(url: str | Path) -> str:
