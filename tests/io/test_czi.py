@@ -274,6 +274,17 @@ class TestPlaces:
             np.testing.assert_array_equal(voxels[0], plane, strict=True)
 
 
+@pytest.mark.server
+def test_over_s3(tmp_path):
+    """Read piece by piece from a server that is 20 ms away."""
+    hadro = pytest.importorskip("hadro")
+    voxels = noise((1, 3, 16, 24))
+    write_czi(tmp_path / "bucket" / "a.czi", voxels)
+    with hadro.Server(data=str(tmp_path), region="us-east-1", latency_ms=20) as server:
+        volume = open_volume("s3://bucket/a.czi", endpoint=server.endpoint)[0]
+        np.testing.assert_array_equal(volume.read(), voxels[0])
+
+
 RGB = bytes.fromhex("24c3dd6f034efe4bb1853d77768dc90d")
 BGR = RGB[:-1] + b"\x0c"
 """Pixel formats of JPEG XR; ZEISS' files have the second."""

@@ -201,6 +201,18 @@ class TestNd2OneChannel(ReaderContract):
         return Example(path, frames[..., 0], (STEP, PIXEL, PIXEL), translation)
 
 
+@pytest.mark.server
+def test_over_s3(tmp_path):
+    """Read piece by piece from a server that is 20 ms away."""
+    hadro = pytest.importorskip("hadro")
+    voxels = noise((3, 20, 30, 1))
+    path = tmp_path / "bucket" / "a.nd2"
+    lay_out(path, list(voxels), experiment=loops(z_loop(3)), names=("a",))
+    with hadro.Server(data=str(tmp_path), region="us-east-1", latency_ms=20) as server:
+        volume = open_volume("s3://bucket/a.nd2", endpoint=server.endpoint)[0]
+        np.testing.assert_array_equal(volume.read(), voxels[..., 0])
+
+
 def test_float(tmp_path):
     frames = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
     path = lay_out(tmp_path / "a.nd2", list(frames), experiment=loops(z_loop(2)), names=("a",))
@@ -328,7 +340,9 @@ class TestRefused:
         deep = record("a", 1)
         for _ in range(60):
             deep = record("a", [deep])
-        for content, why in ((deep, "nests deeper"), (record("a", "b" * 2**18), "a text of")):
+        long = record("a", "b" * 2**18)
+        many = record("a", [record("b", "c" * 2**16) for _ in range(9)])
+        for content, why in ((deep, "nests deeper"), (long, "texts of"), (many, "texts of")):
             path = self.path(tmp_path, chunks={b"ImageTextInfoLV!": content})
             with pytest.raises(FormatError, match=why):
                 open_volume(str(path))

@@ -222,6 +222,21 @@ class TestOif:
             open_volume(str(path))
 
 
+@pytest.mark.server
+def test_over_s3(tmp_path):
+    """Read piece by piece from a server that is 20 ms away."""
+    hadro = pytest.importorskip("hadro")
+    voxels = noise((1, 1, 3, 60, 50))
+    write_oib(tmp_path / "bucket" / "a.oib", voxels)
+    write_oif(tmp_path / "bucket" / "folder", voxels)
+    with hadro.Server(data=str(tmp_path), region="us-east-1", latency_ms=20) as server:
+        volume = open_volume("s3://bucket/a.oib", endpoint=server.endpoint)[0]
+        np.testing.assert_array_equal(volume.read(), voxels[0, 0])
+        url = "s3://bucket/folder/brain.oif"
+        volume = open_volume(url, endpoint=server.endpoint)[0]
+        np.testing.assert_array_equal(volume.read(), voxels[0, 0])
+
+
 class TestFacts:
     def test_times_are_chosen(self, tmp_path):
         voxels = noise((2, 1, 3, 12, 10))

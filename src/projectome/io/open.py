@@ -87,8 +87,10 @@ def open_volume(
     ----------
     url
         A path, ``file://``, ``s3://``, ``gs://`` or ``http(s)://`` address of an OME-Zarr image, a
-        Zarr array, a TIFF file (``brain.tif#1`` is its second image) or a folder of TIFF planes. A
-        prefix forces a reader, as in ``zarr://s3://bucket/image.zarr/0``.
+        Zarr array, a TIFF file (``brain.tif#1`` is its second image) or a folder of TIFF planes, a
+        file of a microscope (``brain.nd2#1`` is its second position, ``brain.czi#t=0,h=3`` a place
+        along further axes), or any other format of the documentation. A prefix forces a reader, as
+        in ``zarr://s3://bucket/image.zarr/0``.
     voxel_size
         Size of a voxel of the finest level (z, y, x) [um].
     axes

@@ -117,7 +117,7 @@ class Nd2Reader:
         """
         if not self.sniff(place):
             raise FormatError(f"{place.url} is no ND2 file. Open it without the prefix nd2://.")
-        file = Nd2File(place.url, options.access)
+        file = Nd2File(place.url, access=options.access)
         try:
             facts = _facts(file)
             return _pyramid(file, facts, options)

@@ -11,7 +11,7 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -30,9 +30,9 @@ ENTRY = struct.Struct("<QQ")
 SIGNATURE = b"ND2 FILE SIGNATURE CHUNK NAME01!"
 MAP = b"ND2 FILEMAP SIGNATURE NAME 0001!"
 MAP_END = b"ND2 CHUNK MAP SIGNATURE 0000001!"
-MAP_LIMIT, METADATA_LIMIT, TEXT_LIMIT = 2**28, 2**24, 2**18
-"""Largest map, largest chunk of metadata once unpacked, and longest text in it [bytes]."""
-DEPTH_LIMIT = 48
+MAP_LIMIT, METADATA_LIMIT = 2**28, 2**24
+"""Largest map, and largest chunk of metadata once unpacked [bytes]."""
+DEPTH_LIMIT = 32
 STAMP = 8
 """Bytes of time in front of the pixels of a frame."""
 FRAME = b"ImageDataSeq|"
@@ -74,7 +74,6 @@ class Frame:
         return self.rows if self.compressed else max(1, min(self.rows, RAW_PIECE // self.row_bytes))
 
 
-@dataclass(slots=True)
 class Nd2File:
     """An open ND2 file.
 
@@ -93,15 +92,9 @@ class Nd2File:
         If the store does not answer as hoped.
     """
 
-    url: str
-    access: Access
-    file: RandomAccess = field(init=False)
-    version: str = field(init=False)
-    chunks: dict[bytes, int] = field(init=False)
-    cache: Cache = field(init=False, default_factory=Cache)
-
-    def __post_init__(self) -> None:
-        self.file = RandomAccess(self.url, "ND2", self.access)
+    def __init__(self, url: str, *, access: Access) -> None:
+        self.url, self._access = url, access
+        self.file, self.cache = RandomAccess(url, "ND2", access), Cache()
         signature = self.file.read(0, CHUNK.size + 32 + 64)
         name, version = signature[CHUNK.size :][:32], signature[CHUNK.size + 32 :][:6]
         if signature[:4] != MAGIC or name != SIGNATURE or not version[3:4].isdigit():
@@ -183,8 +176,8 @@ class Nd2File:
                 pass
             return
         try:
-            _walk(content, METADATA_LIMIT)
-        except (ValueError, struct.error, zlib.error) as error:
+            _Walk(content).through(0, len(content))
+        except (ValueError, struct.error, zlib.error, IndexError) as error:
             raise self.file.broken(f"its chunk {name.decode('latin-1')}: {error}") from None
 
     def frame(self, number: int, frame: Frame, rows: slice) -> Array:
@@ -239,73 +232,100 @@ class Nd2File:
 
     def evidence(self) -> Iterator[bytes]:
         """Yield size and samples of the file."""
-        yield from samples(self.url, self.access)
+        yield from samples(self.url, self._access)
 
 
-def _walk(data: bytes, room: int, depth: int = 0) -> int:
-    """Step through a record of metadata as its reader will; return the room left once unpacked.
+@dataclass(slots=True)
+class _Walk:
+    """Steps through a record of metadata as its reader will, before that does.
 
-    Raises
-    ------
-    ValueError
-        If it unpacks to more than there is room for, nests too deeply or holds an endless text.
+    Attributes
+    ----------
+    data
+        The record.
+    room
+        What is left to unpack, and to read of texts, whose reading takes the square of their
+        length [bytes].
     """
-    if depth > DEPTH_LIMIT:
-        raise ValueError(f"it nests deeper than {DEPTH_LIMIT} levels")
-    at = 0
-    while at + 2 <= len(data):
-        start, kind, letters = at, data[at], data[at + 1]
-        at += 2
-        if kind == PACKED:
-            unpack = zlib.decompressobj()
-            inner = unpack.decompress(data[at + 10 :], room + 1)
-            if len(inner) > room:
-                raise ValueError(f"it unpacks to more than {METADATA_LIMIT} bytes")
-            return _walk(inner, room - len(inner), depth + 1)
-        at += 2 * letters
-        if kind == LEVEL:
-            count, length = struct.unpack_from("<IQ", data, at)
-            if length < at + 12 - start or start + length > len(data):
-                raise ValueError(f"a level of {length} bytes in {len(data)}")
-            room = _walk(data[at + 12 : start + length], room, depth + 1)
-            at = start + length + 8 * count
-        elif kind == BYTES:
-            (length,) = struct.unpack_from("<Q", data, at)
-            inner = data[at + 8 : at + 8 + length]
-            if inner[:1] == bytes([PACKED]) or (inner[:1] and 1 <= inner[0] <= LEVEL):
-                room = _guarded(inner, room, depth)
-            at += 8 + length
-        elif kind == TEXT:
-            end = _text_end(data, at)
-            if end - at > TEXT_LIMIT:
-                raise ValueError(f"a text of {end - at} bytes")
-            at = end
-        elif kind in LENGTHS:
-            at += LENGTHS[kind]
-        else:
-            raise ValueError(f"a value of unknown type {kind}")
-    return room
+
+    data: bytes
+    room: int = METADATA_LIMIT
+
+    def through(self, at: int, stop: int, depth: int = 0) -> None:
+        """Step through a part.
+
+        Raises
+        ------
+        ValueError
+            If it unpacks to more than there is room for, nests too deeply, holds texts that would
+            take for ever, or is no record.
+        """
+        if depth > DEPTH_LIMIT:
+            raise _Absurd(f"it nests deeper than {DEPTH_LIMIT} levels")
+        while at + 2 <= stop:
+            start, kind = at, self.data[at]
+            at += 2
+            if kind == PACKED:
+                self.unpacked(at + 10, stop, depth)
+                return
+            at += 2 * self.data[start + 1]
+            if kind == LEVEL:
+                count, length = struct.unpack_from("<IQ", self.data, at)
+                if length < at + 12 - start or start + length > stop:
+                    raise ValueError(f"a level of {length} bytes in {stop - start}")
+                self.through(at + 12, start + length, depth + 1)
+                at = start + length + 8 * count
+            elif kind == BYTES:
+                (length,) = struct.unpack_from("<Q", self.data, at)
+                at += 8
+                self.perhaps(at, min(stop, at + length), depth)
+                at += length
+            elif kind == TEXT:
+                end = self.text_end(at, stop)
+                self.spend((end - at) ** 2 >> 12, "it holds texts of such length")
+                at = end
+            elif kind in LENGTHS:
+                at += LENGTHS[kind]
+            else:
+                raise ValueError(f"a value of unknown type {kind}")
+
+    def spend(self, amount: int, why: str) -> None:
+        """Take from the room that is left."""
+        self.room -= amount
+        if self.room < 0:
+            raise _Absurd(f"{why} that reading it would not end")
+
+    def unpacked(self, at: int, stop: int, depth: int) -> None:
+        """Step through what is packed there."""
+        inner = zlib.decompressobj().decompress(memoryview(self.data)[at:stop], self.room + 1)
+        if len(inner) > self.room:
+            raise _Absurd(f"it unpacks to more than {METADATA_LIMIT} bytes")
+        within = _Walk(inner, self.room - len(inner))
+        within.through(0, len(inner), depth + 1)
+        self.room = within.room
+
+    def perhaps(self, at: int, stop: int, depth: int) -> None:
+        """Step through bytes that may be a record, or anything else."""
+        if at >= stop or not (self.data[at] == PACKED or 1 <= self.data[at] <= LEVEL):
+            return
+        try:
+            self.through(at, stop, depth + 1)
+        except _Absurd:
+            raise
+        except (ValueError, struct.error, zlib.error, IndexError):
+            return
+
+    def text_end(self, at: int, stop: int) -> int:
+        """Return where a text of two-byte letters ends, its final zero included."""
+        end = at
+        while True:
+            end = self.data.find(b"\0\0", end, stop)
+            if end < 0:
+                return stop
+            if (end - at) % 2 == 0:
+                return end + 2
+            end += 1
 
 
-def _guarded(data: bytes, room: int, depth: int) -> int:
-    """Step through bytes that may be a record, or anything else."""
-    try:
-        return _walk(data, room, depth + 1)
-    except (struct.error, zlib.error):
-        return room
-    except ValueError as error:
-        if "unknown type" in str(error) or "a level of" in str(error):
-            return room
-        raise
-
-
-def _text_end(data: bytes, at: int) -> int:
-    """Return where a text of two-byte letters ends, its final zero included."""
-    end = at
-    while True:
-        end = data.find(b"\0\0", end)
-        if end < 0:
-            return len(data)
-        if (end - at) % 2 == 0:
-            return end + 2
-        end += 1
+class _Absurd(ValueError):
+    """Metadata that is not meant to be read."""
