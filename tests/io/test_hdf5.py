@@ -408,6 +408,28 @@ def test_a_broken_index_of_chunks_does_no_harm(tmp_path, voxels):
         volume.read()
 
 
+@pytest.mark.parametrize("size", [0, 8, 10**6, 2**63])
+def test_heaps_in_which_the_library_would_run_forever(size, tmp_path, voxels):
+    path = save(tmp_path / "a.h5", voxels, attributes={"axis_names": ["z", "y", "x"]})
+    content = bytearray((tmp_path / "a.h5").read_bytes())
+    free = content.index(b"GCOL") + 16 + 3 * 24  # after three objects of one letter
+    assert content[free : free + 2] == b"\0\0"
+    content[free + 8 : free + 16] = size.to_bytes(8, "little")
+    (tmp_path / "a.h5").write_bytes(content)
+    with pytest.raises(FormatError, match=r"heap at byte \d+ do not fit.*Restore"):
+        open_volume(path, voxel_size=SIZE)
+
+
+def test_a_type_that_does_not_exist_is_left_out(tmp_path, voxels):
+    """The library crashes the process where it reads text of variable length of such a type."""
+    path = save(tmp_path / "a.h5", voxels, attributes={"axis_names": ["z", "y", "x"]})
+    content = (tmp_path / "a.h5").read_bytes()
+    assert content.count(b"\x19\x01\x01\0\x10") == 1
+    (tmp_path / "a.h5").write_bytes(content.replace(b"\x19\x01\x01\0\x10", b"\x19\xea\x01\0\x10"))
+    pyramid = open_volume(path, voxel_size=SIZE)
+    assert "None are stated" in str(pyramid.problems)
+
+
 @pytest.fixture(scope="module")
 def specimens(tmp_path_factory, make):
     """Files of all layouts: old and new groups, with and without chunks and filters."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -22,9 +23,42 @@ KEPT = 64 * 2**20
 """Blocks that are kept of one file [bytes]."""
 THREADS = 16
 """Blocks that are asked for at a time."""
+SMALL = 2**16
+"""Reads up to this size are shown to who wants to see them [bytes]."""
 
 
-class BlockFile(io.RawIOBase):
+class Watched:
+    """What all files here keep for the one who opened them.
+
+    Attributes
+    ----------
+    failure
+        What went wrong while a library was reading; C libraries in between lose such errors.
+    watch
+        Is shown where each small read was and what it found, and raises if it is harmful.
+    """
+
+    def __init__(self) -> None:
+        self.failure: ProjectomeError | None = None
+        self.watch: Callable[[int, bytes], None] | None = None
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep an error that is raised inside the block."""
+        try:
+            yield
+        except ProjectomeError as error:
+            self.failure = error
+            raise
+
+    def show(self, start: int, view: memoryview) -> None:
+        """Show what was read."""
+        if self.watch is not None and len(view) <= SMALL:
+            with self.kept():
+                self.watch(start, bytes(view))
+
+
+class BlockFile(Watched, io.RawIOBase):
     """A remote file to read from any place in it, which keeps the blocks used last.
 
     Parameters
@@ -34,11 +68,6 @@ class BlockFile(io.RawIOBase):
     access
         How to ask.
 
-    Attributes
-    ----------
-    failure
-        What the store answered where it failed; C libraries in between lose such errors.
-
     Raises
     ------
     StoreError
@@ -46,11 +75,11 @@ class BlockFile(io.RawIOBase):
     """
 
     def __init__(self, url: str, access: Access) -> None:
+        super().__init__()
         self._url, self._access, self._cache = url, access, Cache(KEPT)
         first, self.size = stores.read_part(url, 0, BLOCK, access=access)
         self._cache.get(0, lambda: np.frombuffer(first, np.uint8))
         self._at = 0
-        self.failure: ProjectomeError | None = None
 
     def readable(self) -> bool:
         """Say that it can be read."""
@@ -82,6 +111,7 @@ class BlockFile(io.RawIOBase):
             done += len(piece)
             self._at += len(piece)
         view[done:] = bytes(len(view) - done)
+        self.show(self._at - done, view)
         return len(view)
 
     def fetch(self, blocks: Iterable[int]) -> None:
@@ -96,46 +126,63 @@ class BlockFile(io.RawIOBase):
     def _load(self, number: int) -> Array:
         start = number * BLOCK
         length = min(BLOCK, self.size - start)
-        try:
+        with self.kept():
             data, size = stores.read_part(self._url, start, length, access=self._access)
             if len(data) != length or size != self.size:
                 raise changed(self._url, self.size, size)
-        except ProjectomeError as error:
-            self.failure = error
-            raise
         return np.frombuffer(data, np.uint8)
 
 
-class LocalFile(io.FileIO):
+class LocalFile(Watched, io.FileIO):
     """A local file to read from any place in it, which sees when it is cut off meanwhile.
 
     Parameters
     ----------
     path
         Where it is.
-
-    Attributes
-    ----------
-    failure
-        The error for a file that has become shorter.
     """
 
     def __init__(self, path: str) -> None:
+        Watched.__init__(self)
         with stores.mapped(path, "open"):
-            super().__init__(path)
+            io.FileIO.__init__(self, path)
         self.size = self.seek(0, io.SEEK_END)
-        self.failure: ProjectomeError | None = None
 
     def readinto(self, buffer: Any) -> int:
         """Fill the buffer, with zeros beyond the end, and return the number of bytes."""
         view = memoryview(buffer).cast("B")
-        done = 0
+        done, start = 0, self.tell()
         while done < len(view) and (count := super().readinto(view[done:])):
             done += count
-        if done < len(view) and self.tell() < self.size:
-            self.failure = changed(str(self.name), self.size, self.tell())
-            raise self.failure
+        with self.kept():
+            if done < len(view) and self.tell() < self.size:
+                raise changed(str(self.name), self.size, self.tell())
         view[done:] = bytes(len(view) - done)
+        self.show(start, view)
+        return len(view)
+
+
+class WholeFile(Watched, io.BytesIO):
+    """A file in memory.
+
+    Parameters
+    ----------
+    content
+        All of it.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        Watched.__init__(self)
+        io.BytesIO.__init__(self, content)
+        self.size = len(content)
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer, with zeros beyond the end, and return the number of bytes."""
+        view = memoryview(buffer).cast("B")
+        start = self.tell()
+        done = super().readinto(view)
+        view[done:] = bytes(len(view) - done)
+        self.show(start, view)
         return len(view)
 
 

@@ -27,8 +27,9 @@ from projectome.core.volume import Array
 from projectome.errors import FormatError, MissingExtraError, NotFoundError, ProjectomeError
 from projectome.io import stores
 from projectome.io.access import Access
-from projectome.io.volumes.block_file import BLOCK, BlockFile, LocalFile
+from projectome.io.volumes.block_file import BLOCK, BlockFile, LocalFile, WholeFile
 from projectome.io.volumes.flat_bytes import cut_off
+from projectome.io.volumes.hdf5_heap import HeapWatch
 from projectome.io.volumes.tiff_pages import samples
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -164,10 +165,13 @@ class Hdf5File:
         # The library shares what it knows of a path among all who open it, also after it changed;
         # of a file object it knows nothing.
         self._source = _source(url, access)
-        self.size = self._source.seek(0, io.SEEK_END)
+        self.size = self._source.size
+        watch = HeapWatch(self._source, url)
+        self._source.watch = watch.look
         try:
             with self.guarded():
                 self.file = self.h5py.File(self._source, "r", rdcc_nbytes=CHUNK_CACHE)
+                watch.length = self.file.id.get_create_plist().get_sizes()[1]
         except ProjectomeError:
             self._source.close()
             raise
@@ -184,7 +188,7 @@ class Hdf5File:
         except ProjectomeError:
             raise
         except BROKEN as error:
-            if not isinstance(self._source, io.BytesIO) and self._source.failure is not None:
+            if self._source.failure is not None:
                 failure, self._source.failure = self._source.failure, None
                 raise failure from None
             raise broken(self.url, error) from None
@@ -278,16 +282,22 @@ class Hdf5File:
             taken = {}
             for name in filter(_is_text, islice(found.attrs, ATTRIBUTES)):
                 try:
-                    kind = self.h5py.h5a.open(found.id, name.encode())
-                    count = math.prod(kind.shape or ())
-                    if kind.shape is None or count * max(kind.dtype.itemsize, 1) > ATTRIBUTE_LIMIT:
-                        continue
-                    value = _plain(found.attrs[name])
+                    value = _plain(self._attribute(found, name))
                 except TypeError:  # a type that numpy does not have
                     continue
                 if value is not None:
                     taken[name] = value
             return taken
+
+    def _attribute(self, found: Any, name: str) -> Any:
+        """Return a small attribute of numbers or text; None for any other."""
+        stated, h5t = self.h5py.h5a.open(found.id, name.encode()), self.h5py.h5t
+        # Of broken types of variable length the library crashes.
+        plain = (h5t.TypeIntegerID, h5t.TypeFloatID, h5t.TypeStringID, h5t.TypeEnumID)
+        if stated.shape is None or not isinstance(stated.get_type(), plain):
+            return None
+        size = math.prod(stated.shape) * max(1, stated.dtype.itemsize)
+        return found.attrs[name] if size <= ATTRIBUTE_LIMIT else None
 
     def layout(self, path: str) -> Layout:
         """Return what a dataset is.
@@ -461,12 +471,12 @@ def _runs_of(found: Any, region: tuple[slice, ...]) -> Iterator[Piece]:
         yield from _runs_of(found, (*region[:axis], half, *region[axis + 1 :]))
 
 
-def _source(url: str, access: Access) -> LocalFile | BlockFile | io.BytesIO:
+def _source(url: str, access: Access) -> LocalFile | BlockFile | WholeFile:
     path, address = stores.local_path(url), stores.parse(url)
     if path is not None:
         return LocalFile(str(path))
     if address.scheme == "memory" or address.member:
-        return io.BytesIO(stores.read_bytes(url, access=access))
+        return WholeFile(stores.read_bytes(url, access=access))
     return BlockFile(url, access)
 
 
