@@ -92,6 +92,8 @@ def test_places():
     assert pick({}, time=7) == {}
     with pytest.raises(ParameterError, match=r"h \(0 to 3\).*file#h=0"):
         pick(time=1)
+    with pytest.raises(ParameterError, match="leave out --axes tzyx"):
+        pick(axes="tzyx")
     with pytest.raises(ParameterError, match="--time goes from 0 to 2"):
         pick(places={"h": 0}, time=3)
 

@@ -248,8 +248,14 @@ def pick_places(sizes: Mapping[str, int], options: OpenOptions, *, url: str) -> 
     Raises
     ------
     ParameterError
-        If a choice is missing or out of range; the message lists the axes.
+        If a choice is missing or out of range, with a list of the axes; or if the user names the
+        axes, which these formats do themselves.
     """
+    if options.axes is not None:
+        raise ParameterError(
+            f"{url} says itself what its axes are; leave out --axes {options.axes}. Choose a place "
+            f"along one behind the address, as in {url}#t=0"
+        )
     places = dict.fromkeys(sizes, 0)
     for letter, place in options.places.items():
         if letter not in sizes:
