@@ -154,7 +154,10 @@ class TestWhoSaysWhat:
     def test_a_broken_document_found_by_looking_stops_nothing(self, tmp_path, put, image):
         url = image(tmp_path / "scan.zarr")
         put(tmp_path, {"acquisition.json": "{" * 100})
-        assert open_volume(url).space.toward == UNKNOWN
+        found = open_volume(url)
+        assert found.space.toward == UNKNOWN
+        assert "No metadata was read beside the volume" in messages(found)
+        assert "acquisition.json" in messages(found)
 
 
 class TestContradictions:

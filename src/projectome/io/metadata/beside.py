@@ -10,7 +10,7 @@ from typing import Any
 
 from projectome.core.space import Towards
 from projectome.core.volume import Pyramid
-from projectome.errors import FormatError, Problem, StoreError, TransferError
+from projectome.errors import MetadataError, Problem, StoreError, TransferError
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.metadata.aind import MERGED, Desk, file_names, read_asset, read_folder
@@ -58,7 +58,7 @@ def with_asset(pyramid: Pyramid, url: str, asset: str | bool, *, access: Access)
         found = find_asset(url, access=access)
     except TransferError:
         raise
-    except (FormatError, StoreError) as error:
+    except (MetadataError, StoreError) as error:
         problem = Problem("warning", "asset", f"No metadata was read beside the volume: {error}")
         return replace(pyramid, problems=(*pyramid.problems, problem))
     return pyramid if found is None else _related(pyramid, found)
@@ -82,6 +82,8 @@ def find_asset(url: str, *, access: Access) -> AssetMetadata | None:
 
     Raises
     ------
+    MetadataError
+        If there is a document, and it is broken.
     StoreError
         If the store does not answer as hoped.
     """
@@ -98,7 +100,11 @@ def find_asset(url: str, *, access: Access) -> AssetMetadata | None:
         for folder in asked:
             if any(stores.join(folder, name) in there for name in wanted):
                 return read_folder(folder, desk)
-    return read_folder(folders[-1], desk, names) if whole else None
+    found = read_folder(folders[-1], desk, names) if whole else None
+    is_web = stores.parse(url).scheme in ("http", "https")  # which may answer anything with a page
+    if found is None and desk.problems and not is_web:
+        raise MetadataError(f"The metadata above {url} cannot be read.", desk.problems)
+    return found
 
 
 def _rounds(scheme: str, whole: bool) -> list[tuple[str, ...]]:
@@ -128,8 +134,7 @@ def _related(pyramid: Pyramid, asset: AssetMetadata) -> Pyramid:
     problems = [*pyramid.problems, *asset.problems]
     space = pyramid.space
     taken: dict[str, Any] = {}
-    where = asset.files[0] if asset.files else asset.url
-    toward = _fitting(pyramid, asset, where, problems)
+    toward = _fitting(pyramid, asset, problems)
     if any(space.toward):
         known = asset.toward
         if None not in known and known != space.toward:
@@ -137,7 +142,8 @@ def _related(pyramid: Pyramid, asset: AssetMetadata) -> Pyramid:
                 f"The asset says (z, y, x) runs toward {known}, the volume or you say "
                 f"{space.toward}, which is kept."
             )
-            problems.append(Problem("warning", where, text))
+            where = [axis.toward.where for axis in asset.axes if axis.toward is not None]
+            problems.append(Problem("warning", where[0], text))
     elif any(toward):
         taken["toward"] = list(toward)
         space = replace(space, toward=toward)
@@ -161,9 +167,7 @@ def _shown(asset: AssetMetadata, taken: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fitting(
-    pyramid: Pyramid, asset: AssetMetadata, where: str, problems: list[Problem]
-) -> Towards:
+def _fitting(pyramid: Pyramid, asset: AssetMetadata, problems: list[Problem]) -> Towards:
     """Return the directions of the axes, after the grid was held against that of the asset."""
     unknown: Towards = (None, None, None)
     if not asset.readings:
