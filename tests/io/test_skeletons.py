@@ -161,6 +161,21 @@ def test_nml_round_trip(pairs):
             assert other.columns["comment"].tolist() == one.columns["comment"].tolist()
 
 
+def test_nml_keeps_the_space_for_us():
+    space = Space.from_code("asr", meaning="from", name="gel", expansion=4.1)
+    skeleton = Skeleton([[0, 0, 0]], [-1], space)
+    write_skeletons(skeleton, "memory://space/b.nml", overwrite=True)
+    assert read_skeletons("memory://space/b.nml")[0].skeleton.space == space
+    assert read_skeletons("memory://space/b.nml", space=Space())[0].skeleton.space == Space()
+    for said in ("", "3", '{"name": "a"}', "[" * 10**5):
+        text = NML.replace("<experiment", f"<projectome space='{said}'/><experiment")
+        with pytest.raises(FormatError, match="describes its space in a way not known"):
+            parse_skeletons(text.encode(), url="a.nml")
+    other = Skeleton([[0, 0, 0]], [-1], Space("other"))
+    with pytest.raises(ParameterError, match="lie in one space"):
+        write_skeletons([skeleton, other], "memory://space/c.nml")
+
+
 def test_nml_keeps_groups_and_branch_points():
     one = parse_skeletons(NML.encode(), url="a.nml")
     write_skeletons(one, "memory://groups/b.nml", overwrite=True)

@@ -157,7 +157,7 @@ def path(
 
 @dataclass(frozen=True)
 class SkeletonOptions:
-    """What SWC files do not say.
+    """What files of skeletons do not say.
 
     Attributes
     ----------
@@ -179,7 +179,11 @@ class SkeletonOptions:
 @verb(app)
 def measure(
     neurons: Annotated[
-        Path, typer.Argument(metavar="NEURONS", help="SWC file, folder of SWC files, or study.")
+        str,
+        typer.Argument(
+            metavar="NEURONS",
+            help="Skeletons of any format: a file, a folder, an archive, or a study.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="TABLE", help="Table to write, .csv or .parquet.")],
     said: SkeletonOptions,
@@ -187,10 +191,10 @@ def measure(
     talk: TalkOptions,
 ) -> None:
     """Measure the morphology of traced neurons, in micrometres of tissue."""
-    from projectome.workflows.measure import measure_files, swc_files
+    from projectome.workflows.measure import measure_files, neuron_files
 
     check_free(out, write.overwrite, TABLES)
-    rows, problems = measure_files(swc_files(neurons), **asdict(said))
+    rows, problems = measure_files(neuron_files(neurons), **asdict(said))
     write_table(rows, out)
     columns = ("file", "length_tissue_um", "ends", "branches")
     first = rows[list(columns)].head(SHOWN).itertuples(index=False, name=None)

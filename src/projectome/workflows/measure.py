@@ -7,24 +7,27 @@ from pathlib import Path
 
 import pandas as pd
 
-from projectome.errors import NotFoundError, Problem
-from projectome.io.skeletons.swc import read_swc
+from projectome.errors import Problem
+from projectome.io.skeletons import read_skeletons
+from projectome.io.skeletons.read import skeleton_files
+from projectome.io.stores import local_path
 from projectome.morphology.measure import measure
 
 
 def measure_files(
-    files: Iterable[Path],
+    places: Iterable[str | Path],
     *,
     scale: float | None = None,
     radius_scale: float | None = None,
     expansion: float | None = None,
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Return one row an SWC file, and what was doubtful in the files.
+    """Return one row a skeleton, and what was doubtful in the files.
 
     Parameters
     ----------
-    files
-        SWC files.
+    places
+        Files, folders or archives of any format that `read_skeletons` knows; one after the other
+        is in memory.
     scale, radius_scale
         Micrometres in one unit of the coordinates and of the radii; as the files say if None.
     expansion
@@ -33,31 +36,29 @@ def measure_files(
     Returns
     -------
     pandas.DataFrame
-        Columns ``file`` (without its ending) and those of `projectome.morphology.measure.measure`.
+        Columns ``file`` (the name of the skeleton: of an SWC file, its name without the ending) and
+        those of `projectome.morphology.measure.measure`.
     list of Problem
         As found when reading.
     """
     rows: list[dict[str, object]] = []
     problems: list[Problem] = []
-    for file in files:
-        found = read_swc(file, scale=scale, radius_scale=radius_scale, expansion=expansion)
-        problems += found.problems
-        rows.append({"file": file.stem, **measure(found.skeleton)})
+    for place in places:
+        found = read_skeletons(place, scale=scale, radius_scale=radius_scale, expansion=expansion)
+        problems += found.all_problems
+        rows += [{"file": item.name, **measure(item.skeleton)} for item in found]
     return pd.DataFrame(rows), problems
 
 
-def swc_files(place: Path) -> list[Path]:
-    """Return the SWC files of a file, a folder, or a study, sorted by name; numbers by value.
+def neuron_files(place: str) -> list[str]:
+    """Return the files to read one by one: of a study, a local folder, or the place itself.
 
     Raises
     ------
     NotFoundError
-        If there are none.
+        If a folder holds no skeletons.
     """
-    folder = place / "neurons" if (place / "neurons").is_dir() else place
-    found = [folder] if folder.is_file() else list(folder.glob("*.swc"))
-    if not found:
-        raise NotFoundError(
-            f"No SWC file in {place}. Give an SWC file, a folder of them, or a study."
-        )
-    return sorted(found, key=lambda p: (int(p.stem) if p.stem.isdecimal() else -1, p.name))
+    path = None if "://" in place else local_path(place)
+    if path is not None and (path / "neurons").is_dir():
+        place = str(path / "neurons")
+    return skeleton_files(place) if path is not None and path.is_dir() else [place]

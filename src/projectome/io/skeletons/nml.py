@@ -10,9 +10,10 @@ webKnossos documentation, "NML Files".
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 from xml.sax.saxutils import quoteattr
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from projectome.core.space import MICROMETRES, Space
 from projectome.errors import FormatError, ParameterError, Problem
+from projectome.io.documents import restore_space
 from projectome.io.markup import Element, elements
 from projectome.io.skeletons.model import Given, Graph, NamedSkeleton, Skeletons
 
@@ -46,8 +48,7 @@ class _Document:
     scale: tuple[float, float, float] | None = None
     unit: str = "nanometer"
     knossos: bool = False
-    experiment: str = ""
-    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    space: Space | None = None
     current: _Thing = field(default_factory=_Thing)
     things: list[tuple[dict[str, str], _Thing]] = field(default_factory=list)
     comments: dict[int, str] = field(default_factory=dict)
@@ -92,8 +93,14 @@ class _Document:
         x, y, z = (self.number(float, "scale", found, axis) for axis in "xyz")
         self.scale, self.unit = (z, y, x), found.get("unit", self.unit)
 
-    def take_experiment(self, found: Mapping[str, str]) -> None:
-        self.experiment = found.get("name", "")
+    def take_space(self, found: Mapping[str, str]) -> None:
+        try:
+            self.space = restore_space(json.loads(found.get("space", "")))
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise FormatError(
+                f"{self.url}: <projectome> describes its space in a way not known: {error!r}. "
+                "Remove that line."
+            ) from None
 
     def number(
         self,
@@ -131,7 +138,7 @@ HANDLERS: dict[str, Callable[[_Document, dict[str, str]], None]] = {
     "branchpoint": _Document.take_branchpoint,
     "group": _Document.take_group,
     "scale": _Document.take_scale,
-    "experiment": _Document.take_experiment,
+    "projectome": _Document.take_space,
 }
 
 
@@ -169,7 +176,7 @@ def parse_nml(data: bytes, *, url: str, given: Given | None = None) -> Skeletons
         raise FormatError(f"{url} holds {root!r}, not 'things': it is not NML.")
     problems: list[Problem] = []
     factors, radius_factor = _factors(document, given, problems)
-    space = given.settle(Space())
+    space = given.settle(document.space or Space())
     items = tuple(
         _named(document, found, thing, (factors, radius_factor), space)
         for found, thing in document.things
@@ -268,21 +275,31 @@ def format_nml(items: Sequence[NamedSkeleton], *, name: str = "projectome") -> s
     ----------
     items
         All in the same space, in micrometres. Node ids count from 1 over the whole file; the names,
-        radii and columns ``comment`` and ``branchpoint`` are kept, and the fact ``group``.
+        radii and columns ``comment`` and ``branchpoint`` are kept, the fact ``group`` and, for
+        projectome alone, the space.
     name
         Name of the experiment.
 
     Raises
     ------
     ParameterError
-        If coordinates are voxels.
+        If spaces differ or are in voxels.
     """
+    space = items[0].skeleton.space if items else Space()
+    for item in items:
+        if item.skeleton.space != space or space.unit != "micrometer":
+            raise ParameterError(
+                f"Skeletons in one NML file lie in one space in micrometres; {item.name!r} is in "
+                f"{item.skeleton.space}. Bring them into one space first."
+            )
     groups = list(dict.fromkeys(str(i.facts["group"]) for i in items if i.facts.get("group")))
     lines = [
         "<things>",
         "  <parameters>",
         f"    <experiment name={_quoted(name)} />",
         '    <scale x="1.0" y="1.0" z="1.0" unit="nanometer" />',
+        # Other programs pass over it.
+        f"    <projectome space={_quoted(json.dumps(asdict(space)))} />",
         "  </parameters>",
     ]
     comments: list[str] = []
@@ -290,11 +307,6 @@ def format_nml(items: Sequence[NamedSkeleton], *, name: str = "projectome") -> s
     first = 1
     for number, item in enumerate(items, 1):
         skeleton = item.skeleton
-        if skeleton.space.unit != "micrometer":
-            raise ParameterError(
-                f"The skeleton {item.name!r} is in {skeleton.space.unit}s; NML needs micrometres. "
-                "Convert it with the grid of its volume first."
-            )
         group = item.facts.get("group")
         member = f' groupId="{groups.index(str(group)) + 1}"' if group else ""
         lines.append(f'  <thing id="{number}" name={_quoted(item.name)}{member}>')

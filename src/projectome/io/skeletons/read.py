@@ -24,6 +24,7 @@ from projectome.io.skeletons.swc_text import decode
 from projectome.io.skeletons.traces import parse_traces
 from projectome.io.stores import (
     Entry,
+    exists,
     join,
     list_folder,
     local_path,
@@ -225,17 +226,11 @@ def _info(url: str, access: Access | None) -> dict[str, Any]:
 def _folder(url: str, request: _Request) -> Skeletons:
     try:
         _info(url, request.access)
-    except (NotFoundError, StoreError):
+    except StoreError:
         pass
     else:
         return _precomputed(url, request)
-    entries = [e for e in list_folder(url, access=request.access) if _holds_skeletons(e.name)]
-    entries = [e for e in _in_order(entries) if request.wants(_stem(e.name)) or not _is_swc(e.name)]
-    if not entries:
-        raise NotFoundError(
-            f"{url} holds no file of skeletons ({', '.join(FILES)}) and no precomputed skeletons. "
-            "Check the address."
-        )
+    entries = _files_in(url, request)
     if sum(entry.size or 0 for entry in entries) > request.max_bytes:
         raise FormatError(
             f"The files in {url} have more than {request.max_bytes} bytes. Pass only= to read some "
@@ -249,6 +244,43 @@ def _folder(url: str, request: _Request) -> Skeletons:
         if data is not None
     ]
     return _together(parts, url, request)
+
+
+def _files_in(url: str, request: _Request) -> list[Entry]:
+    entries = [e for e in list_folder(url, access=request.access) if _holds_skeletons(e.name)]
+    entries = [e for e in _in_order(entries) if request.wants(_stem(e.name)) or not _is_swc(e.name)]
+    if not entries:
+        raise NotFoundError(
+            f"{url} holds no file of skeletons ({', '.join(FILES)}) and no precomputed skeletons. "
+            "Check the address."
+        )
+    return entries
+
+
+def skeleton_files(url: str, *, access: Access | None = None) -> list[str]:
+    """Return the addresses to give to `read_skeletons` so that little is in memory at a time.
+
+    Parameters
+    ----------
+    url
+        A folder.
+    access
+        How to ask the store; by the settings if None.
+
+    Returns
+    -------
+    list of str
+        The files in the folder, by name, those named by numbers by their value; the folder itself
+        if it holds precomputed skeletons.
+
+    Raises
+    ------
+    NotFoundError
+        If it holds no skeletons.
+    """
+    if exists(join(url, "info"), access=access):
+        return [url]
+    return [join(url, e.name) for e in _files_in(url, _Request(Given(), None, access, 0))]
 
 
 def _archive(url: str, request: _Request) -> Skeletons:
