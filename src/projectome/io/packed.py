@@ -5,10 +5,10 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from typing import IO
 
 from projectome.errors import FormatError
-from projectome.io.access import Access
-from projectome.io.stores import mapped, open_file
+from projectome.io.stores import mapped
 
 GZIP = b"\x1f\x8b"
 ZIP = b"PK"
@@ -56,27 +56,27 @@ def gunzip(data: bytes, *, url: str, limit: int) -> bytes:
 
 
 def zip_members(
-    url: str, *, wanted: Callable[[str], bool], limit: int, access: Access | None = None
+    file: IO[bytes], *, url: str, wanted: Callable[[str], bool], limit: int
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of some of the files in a zip archive, in its order.
 
     Parameters
     ----------
+    file
+        The archive; only the parts needed are read.
     url
-        Address of the archive; of a remote one only the parts needed are fetched.
+        Where it came from, for messages.
     wanted
         Says by its name whether a file is wanted.
     limit
         Largest size of all wanted files together [bytes].
-    access
-        How to ask; by the settings if None.
 
     Raises
     ------
     FormatError
         If it is no archive, is encrypted, packed in a way not known, or unpacks to more.
     """
-    with open_file(url, access=access) as file, mapped(url, "read"):
+    with mapped(url, "read"):
         try:
             archive = zipfile.ZipFile(file)
             members = [m for m in archive.infolist() if not m.is_dir() and wanted(m.filename)]

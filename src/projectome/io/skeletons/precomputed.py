@@ -170,7 +170,7 @@ def read_precomputed(
     if "transform" not in document:
         problems.append(Problem("warning", place, "no transform; positions read as nanometres."))
     labels = _labels(url, info, access, problems)
-    wanted = None if only is None else _wanted(only, labels)
+    wanted = None if only is None else sorted(_wanted(only, labels))
     items = tuple(
         decode(data, info, segment=segment, url=url, given=given, name=labels.get(segment, ""))
         for segment, data in _values(url, info, wanted, labels, access, max_bytes)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 from numpy.typing import ArrayLike
 
@@ -28,9 +29,9 @@ from projectome.io.stores import (
     join,
     list_folder,
     local_path,
+    open_file,
     read_bytes,
     read_many,
-    read_part,
 )
 
 PREFIX = "precomputed://"
@@ -127,20 +128,20 @@ def read_skeletons(
 
 
 def _read(url: str, request: _Request) -> Skeletons:
-    path = local_path(url)
+    path, access = local_path(url), request.access
     if path is not None and path.is_dir():
         return _folder(url, request)
     if PurePosixPath(url).name == "info":
         return _precomputed(url.rpartition("/")[0], request)
-    try:
-        head, _ = read_part(url, 0, 4, access=request.access)
-    except StoreError:
-        if path is not None or _ending(url) in (*FILES, ".zip"):
-            raise
+    if path is None and _ending(url) not in (*FILES, ".zip") and not exists(url, access=access):
         return _folder(url, request)  # no object has that name: it is the start of others
-    if head.startswith(ZIP):
-        return _archive(url, request)
-    data = read_bytes(url, access=request.access, limit=request.max_bytes)
+    if _ending(url) == ".zip":
+        # Of a remote archive only the files wanted are fetched.
+        with open_file(url, access=access) as file:
+            return _archive(file, url, request)
+    data = read_bytes(url, access=access, limit=request.max_bytes)
+    if data.startswith(ZIP):
+        return _archive(io.BytesIO(data), url, request)
     found = parse_skeletons(data, url=url, given=request.given, limit=request.max_bytes)
     return _chosen(found, request)
 
@@ -283,11 +284,11 @@ def skeleton_files(url: str, *, access: Access | None = None) -> list[str]:
     return [join(url, e.name) for e in _files_in(url, _Request(Given(), None, access, 0))]
 
 
-def _archive(url: str, request: _Request) -> Skeletons:
+def _archive(file: IO[bytes], url: str, request: _Request) -> Skeletons:
     def wanted(name: str) -> bool:
         return _holds_skeletons(name) and (request.wants(_stem(name)) or not _is_swc(name))
 
-    members = zip_members(url, wanted=wanted, limit=request.max_bytes, access=request.access)
+    members = zip_members(file, url=url, wanted=wanted, limit=request.max_bytes)
     parts = [
         parse_skeletons(data, url=f"{url}/{name}", given=request.given, limit=request.max_bytes)
         for name, data in members
