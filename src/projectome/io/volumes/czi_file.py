@@ -237,7 +237,7 @@ def check_compression(tile: Tile, *, url: str) -> None:
     if tile.pixel not in PIXELS:
         raise FormatError(
             f"{url} holds pixels of type {tile.pixel}; read are 8 and 16 bit and float, gray and "
-            "colour. Export it as OME-TIFF with ZEN."
+            "colour. Save it again as OME-TIFF with ZEN."
         )
     if tile.compression not in (RAW, JPEG_XR, ZSTD, ZSTD_HEADER):
         name = COMPRESSIONS.get(tile.compression, f"number {tile.compression}, a camera's own")

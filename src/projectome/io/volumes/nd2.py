@@ -207,8 +207,8 @@ def _frame(file: Nd2File, attributes: Any) -> Frame:
         )
     if attributes.tileWidthPx is not None or attributes.tileHeightPx is not None:
         raise FormatError(
-            f"{file.url} stores its frames in tiles, which is not read. Export it as OME-TIFF with "
-            "NIS-Elements."
+            f"{file.url} stores its frames in tiles, which is not read. Save it again as OME-TIFF "
+            "with NIS-Elements."
         )
     bits, components = attributes.bitsPerComponentInMemory, attributes.componentCount
     rows, columns = attributes.heightPx, attributes.widthPx or 0
@@ -235,7 +235,7 @@ def _sizes(file: Nd2File, facts: _Facts) -> dict[str, int]:
         if letter is None or letter in sizes:
             raise FormatError(
                 f"{file.url} runs a loop of the kind {loop.type} (again), which is not read. "
-                "Export it as OME-TIFF with NIS-Elements."
+                "Save it again as OME-TIFF with NIS-Elements."
             )
         sizes[letter] = int(loop.count)
     count = math.prod(sizes.values())

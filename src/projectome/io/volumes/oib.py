@@ -339,8 +339,8 @@ def _axes(stated: Settings, files: Files) -> dict[str, _Axis]:
             axes[code] = _Axis(int(size), *_lengths(section))
     if not {"X", "Y"} <= axes.keys():
         raise FormatError(
-            f"{files.url} has the axes {order!r}; read are images with X and Y. Export it as "
-            "OME-TIFF with the microscope's software."
+            f"{files.url} has the axes {order!r}; read are images with X and Y. Restore it, or "
+            "export it as OME-TIFF with the microscope's software."
         )
     return axes
 
