@@ -36,7 +36,7 @@ def test_find_as_json_has_everything(say, at):
 
 def test_find_without_a_question_says_how_to_go_on(say, at):
     said = say("find", "aind-open-data", *at)
-    assert "10 found; 3 with names that break the conventions" in said.err
+    assert "12 found; 3 with names that break the conventions" in said.err
     assert "other recordings beside them: 1 behavior, 1 ecephys" in said.err
     assert "--subject" in said.err
     assert "exaspim brain 7/  unrecognised" in said.out

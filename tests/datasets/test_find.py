@@ -78,7 +78,7 @@ def test_all_stages_of_a_processed_brain_and_a_traced_neuron(search):
     assert stages == {
         aind.EXA_NEW: {"raw"},
         aind.EXA_PROCESSED: {"denoised", "flatfield", "fused", "ccf_alignment"},
-        aind.EXA_NEURON: {"reconstruction"},
+        **{asset: {"reconstruction"} for asset in aind.EXA_NEURONS.values()},
     }
     [*_, neuron] = found.assets
     assert len(neuron.pieces) == 3
@@ -87,7 +87,7 @@ def test_all_stages_of_a_processed_brain_and_a_traced_neuron(search):
 
 def test_without_a_question_names_are_listed_and_nothing_is_looked_into(search, replica_buckets):
     found = search("aind-open-data")
-    assert len(found.assets) == 10
+    assert len(found.assets) == 12
     assert not any(asset.pieces for asset in found.assets)
     assert len(replica_buckets.asked) == 1
 

@@ -10,11 +10,12 @@ import zarr
 from projectome.datasets.records import load_catalog
 from projectome.errors import UnknownNameError
 from projectome.io.open import open_volume
+from projectome.io.skeletons.swc import read_swc
 from projectome.io.volumes.ome_zarr import OmeZarrReader
 from projectome.testing import replica_aind as aind
 from projectome.testing import replica_prism as prism
 from projectome.testing.replica import BUCKETS, make_replica
-from projectome.testing.replica_parts import nifti
+from projectome.testing.replica_parts import nifti, phantom_brain
 
 
 def digests(folder):
@@ -71,10 +72,42 @@ def test_the_axes_of_the_raw_brain_are_those_of_its_picture(replicas):
         "Y": (1, "Posterior_to_anterior"),
         "Z": (0, "Superior_to_inferior"),
     }
-    _, tissue = aind.phantom_brain(0)
+    tissue = phantom_brain(0).tissue
     path = f"{aind.SMART_STITCHED}/processed/OMEZarr/Ex_445_Em_469.zarr"
     seen = open_volume(str(replicas / "aind-open-data" / path))[0].read(channel=0)
     assert (seen.transpose(1, 0, 2)[::-1] == tissue).all()
+
+
+def test_the_axes_of_expanded_brains_are_those_of_their_pictures(replicas):
+    """The phantom runs posterior, inferior, right; the picture right, superior, posterior."""
+    light = phantom_brain(0).light
+    for bucket, asset, path in (
+        ("pasteur-exaspim", aind.PASTEUR, "exaspim/image.ome.zarr"),
+        ("aind-open-data", aind.EXA_PROCESSED, "fusion/fused_ccf_ch.zarr"),
+    ):
+        acquisition = json.loads((replicas / bucket / asset / "acquisition.json").read_text())
+        ways = {axis["dimension"]: axis["direction"] for axis in acquisition["axes"]}
+        assert ways == {
+            0: "Left_to_right",
+            1: "Inferior_to_superior",
+            2: "Anterior_to_posterior",
+        }
+        seen = open_volume(str(replicas / bucket / asset / path))[0].read()
+        assert (np.squeeze(seen)[:, ::-1].transpose(2, 1, 0) == light).all()
+
+
+def test_traced_neurons_lie_on_their_brain_in_voxels(replicas):
+    bucket = replicas / "aind-open-data"
+    light = open_volume(str(bucket / aind.EXA_PROCESSED / "fusion/fused_ccf_ch.zarr"))[0]
+    grey = np.squeeze(light.read())
+    for name, asset in aind.EXA_NEURONS.items():
+        file = f"specimen_space_reconstructions/refined/{name}-841260-DR.swc"
+        neuron = read_swc(bucket / asset / file).skeleton
+        assert neuron.kind is not None
+        nodes = np.rint(neuron.coordinates).astype(int)
+        assert np.median(grey[tuple(nodes.T)]) > 1.2 * np.median(grey[grey > 0])
+        ccf = read_swc(bucket / asset / f"ccf_space_reconstructions/{name}-841260-DR.swc").skeleton
+        assert (ccf.coordinates.max(0) < aind.CCF_UM[::-1]).all()
 
 
 def test_the_microscope_of_the_institut_pasteur_mixes_units(replicas):
@@ -129,6 +162,19 @@ def test_atlases_and_stacks_open(replicas):
     stack = open_volume(str(replicas / "mayo-ensp/raw/brainbow_01.ome.tif"))
     assert stack[0].voxel_size == pytest.approx((1.0, 0.2, 0.2))
     assert len(stack[0].channels) == 3
+    confocal = open_volume(str(replicas / "mayo-ensp/raw/confocal_01.czi"))
+    assert confocal[0].voxel_size == pytest.approx((0.4, 0.12, 0.12))
+    assert confocal[0].channels == ("EGFP", "tdTomato")
+    for channel in range(2):
+        assert (confocal[0].read(channel=channel) == stack[0].read(channel=channel)).all()
+
+
+def test_a_zoom_gives_more_voxels_of_the_same_kind(tmp_path, replicas):
+    path = f"pasteur-exaspim/{aind.PASTEUR}/exaspim/image.ome.zarr"
+    make_replica(tmp_path, "pasteur-exaspim", zoom=2)
+    small, large = (open_volume(str(folder / path))[0] for folder in (replicas, tmp_path))
+    assert large.shape == tuple(2 * n for n in small.shape)
+    assert large.voxel_size == small.voxel_size
 
 
 def test_the_nifti_header_is_one(tmp_path):

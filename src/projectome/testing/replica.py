@@ -14,7 +14,7 @@ from projectome.testing.replica_aind import aind_open_data, pasteur
 from projectome.testing.replica_others import brainglobe, mayo
 from projectome.testing.replica_prism import prism
 
-BUCKETS: dict[str, tuple[str, Callable[[Path, int], None]]] = {
+BUCKETS: dict[str, tuple[str, Callable[[Path, int, int], None]]] = {
     "aind-open-data": ("aind-open-data", aind_open_data),
     "aind-exaspim": ("aind-open-data", aind_open_data),
     "aind-smartspim": ("aind-open-data", aind_open_data),
@@ -26,7 +26,7 @@ BUCKETS: dict[str, tuple[str, Callable[[Path, int], None]]] = {
 """Name of the bucket of each dataset, and what writes it."""
 
 
-def make_replica(folder: str | Path, dataset: str, *, seed: int = 0) -> Path:
+def make_replica(folder: str | Path, dataset: str, *, seed: int = 0, zoom: int = 1) -> Path:
     """Write a small replica of the bucket of a dataset.
 
     Parameters
@@ -37,6 +37,8 @@ def make_replica(folder: str | Path, dataset: str, *, seed: int = 0) -> Path:
         Name in the catalog.
     seed
         Of the phantom in the pictures; the same seed gives the same bytes.
+    zoom
+        How many times as many voxels an axis the pictures have, for eyes instead of tests.
 
     Returns
     -------
@@ -54,6 +56,6 @@ def make_replica(folder: str | Path, dataset: str, *, seed: int = 0) -> Path:
     bucket = Path(folder) / name
     if not bucket.exists():
         partial = bucket.with_name(f".{name}.partial")
-        make(partial, seed)
+        make(partial, seed, zoom)
         partial.rename(bucket)
     return bucket

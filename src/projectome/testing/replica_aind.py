@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from projectome.core.skeleton import Skeleton
 from projectome.testing.replica_parts import (
     Array,
+    Brain,
     ants_affine,
     halved,
     nifti,
@@ -33,7 +35,13 @@ EXA_CHAIN = (
 )
 EXA_NEW = "exaSPIM_841260_2025-09-02_15-40-10"
 EXA_PROCESSED = f"{EXA_NEW}_processed_2025-11-20_08-31-02"
-EXA_NEURON = f"{EXA_PROCESSED}_reconstruction-N024_2026-02-03_10-00-00"
+EXA_NEURONS = {
+    name: f"{EXA_PROCESSED}_reconstruction-{name}_2026-02-03_10-00-00"
+    for name in ("N018", "N024", "N031")
+}
+"""Assets of traced neurons, one a neuron."""
+CCF_UM = (13200.0, 8000.0, 11400.0)
+"""Extent of the Allen CCF from anterior, superior and left [um]."""
 ODD = ("SmartSPIM_template_final", "exaspim brain 7", "README")
 """Names that break the conventions."""
 PASTEUR = "exaspim_0417_2026-02-11_09-30-00"
@@ -41,11 +49,11 @@ PASTEUR_RAW = "exaspim_0417_2026-02-10_17-05-44"
 CHANNELS = ("Ex_445_Em_469", "Ex_561_Em_593")
 
 
-def aind_open_data(folder: Path, seed: int) -> None:
+def aind_open_data(folder: Path, seed: int, zoom: int) -> None:
     """Write the bucket of the Allen Institute for Neural Dynamics."""
-    light, tissue = phantom_brain(seed)
-    smartspim(folder, light, tissue)
-    exaspim(folder, light)
+    brain = phantom_brain(seed, zoom)
+    smartspim(folder, brain.light, brain.tissue)
+    exaspim(folder, brain)
     write(folder / "ecephys_661398_2023-03-31_17-01-09" / "subject.json", {"subject_id": "661398"})
     write(folder / "behavior_700001_2024-02-02_10-00-00" / "subject.json", {})
     for name in ODD:
@@ -165,10 +173,16 @@ def cell_counter(points: Array) -> str:
 # ExA-SPIM
 
 
-def exaspim(folder: Path, light: Array) -> None:
-    """Write brains in the layouts of 2023-24 and 2025-26, and a traced neuron."""
+def sagittal(brain: Brain) -> Array:
+    """Return the picture as an ExA-SPIM sees it: right, superior, posterior."""
+    return np.ascontiguousarray(brain.light.transpose(2, 1, 0)[:, ::-1])
+
+
+def exaspim(folder: Path, brain: Brain) -> None:
+    """Write brains in the layouts of 2023-24 and 2025-26, and traced neurons."""
     size = (1.0, 0.748, 0.748)
-    coarse = halved(light)
+    fine = sagittal(brain)
+    coarse = halved(fine)
     for name, levels in ((EXA_FUSED, 5), (EXA_CHAIN, 4)):
         write_ome_zarr(folder / name / "fused.zarr", coarse, voxel_size=size, levels=levels)
         _derived(folder / name, name.split("_")[1], name.split("_fusion")[0], "Image tile fusing")
@@ -186,7 +200,7 @@ def exaspim(folder: Path, light: Array) -> None:
     for stage in ("denoised", "flatfield_correction"):
         _tiles(processed / stage / "SPIM.ome.zarr", coarse)
     fused = processed / "fusion" / "fused_ccf_ch.zarr"
-    write_ome_zarr(fused, coarse, voxel_size=size, levels=4)
+    write_ome_zarr(fused, fine, voxel_size=size, levels=4)
     small = halved(halved(coarse)).transpose(2, 1, 0)
     aligned = processed / "ccf_alignment"
     for what in ("loaded", "resampled"):
@@ -201,15 +215,19 @@ def exaspim(folder: Path, light: Array) -> None:
     write(aligned / "processing.json", {"schema_version": "1.1.4"})
     write(processed / "acquisition.json", _exaspim_acquisition("841260", "2025-09-02_15-40-10"))
     _derived(processed, "841260", EXA_NEW, "Image tile fusing")
-    path = [(float(x), 20.0, 30.0) for x in range(10, 60, 5)]
-    neuron = folder / EXA_NEURON
-    for space in (
-        "specimen_space_reconstructions/refined",
-        "specimen_space_reconstructions/resampled",
-        "ccf_space_reconstructions",
-    ):
-        write(neuron / space / "N024-841260-DR.swc", swc(path))
-    _derived(neuron, "841260", EXA_PROCESSED, "Manual annotation")
+    for (name, asset), neuron in zip(EXA_NEURONS.items(), brain.neurons[1:], strict=False):
+        _reconstruction(folder / asset, f"{name}-841260-DR.swc", neuron, brain.light.shape)
+        _derived(folder / asset, "841260", EXA_PROCESSED, "Manual annotation")
+
+
+def _reconstruction(asset: Path, name: str, neuron: Skeleton, shape: tuple[int, ...]) -> None:
+    """Write a neuron as voxels of the fused volume, and as micrometres of the CCF."""
+    posterior, inferior, right = neuron.coordinates.T
+    voxels = np.stack([posterior, shape[1] - 1 - inferior, right], axis=1)
+    for space in ("refined", "resampled"):
+        write(asset / "specimen_space_reconstructions" / space / name, swc(neuron, voxels))
+    ccf = neuron.coordinates / shape * CCF_UM
+    write(asset / "ccf_space_reconstructions" / name, swc(neuron, ccf))
 
 
 def _tiles(folder: Path, image: Array) -> None:
@@ -314,9 +332,9 @@ def _derived(asset: Path, subject: str, source: str, process: str) -> None:
 # Institut Pasteur
 
 
-def pasteur(folder: Path, seed: int) -> None:
+def pasteur(folder: Path, seed: int, zoom: int) -> None:
     """Write the bucket of the Institut Pasteur: a brain as published, and as recorded."""
-    light, _ = phantom_brain(seed)
+    light = sagittal(phantom_brain(seed, zoom))
     asset = folder / PASTEUR
     image = asset / "exaspim" / "image.ome.zarr"
     write_ome_zarr(image, light, voxel_size=(1.0, 0.748, 0.748), levels=5, channel="488")

@@ -11,12 +11,14 @@ import io
 import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from projectome.core.skeleton import Skeleton
 from projectome.datasets.phantom import make_phantom
 from projectome.errors import ParameterError
 
@@ -33,14 +35,38 @@ def write(path: Path, content: bytes | str | Mapping[str, Any] | Sequence[Any] =
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-def phantom_brain(seed: int) -> tuple[Array, Array]:
-    """Return the phantom as the microscope sees it, and its bare tissue; uint16, (z, y, x)."""
-    phantom = make_phantom(seed=seed, size=BRAIN, neurons=4)
+class Brain(NamedTuple):
+    """The phantom in the pictures; axes (z, y, x) run posterior, inferior, right.
+
+    Attributes
+    ----------
+    light
+        As the microscope sees it, uint16.
+    tissue
+        Without neurons, uint16.
+    neurons
+        The neurons that are in it, in voxels.
+    """
+
+    light: Array
+    tissue: Array
+    neurons: list[Skeleton]
+
+
+def phantom_brain(seed: int, zoom: int = 1) -> Brain:
+    """Return the phantom of `BRAIN` times `zoom` voxels an axis."""
+    shape = tuple(zoom * n for n in BRAIN)
+    phantom = make_phantom(seed=seed, size=shape, neurons=4 * zoom)
     template = phantom.atlas.template
     if template is None:
         raise ParameterError("The phantom has no template.")
     tissue = template.read().repeat(2, 0).repeat(2, 1).repeat(2, 2)
-    return phantom.image.read(), tissue[: BRAIN[0], : BRAIN[1], : BRAIN[2]]
+    voxels = phantom.image.affine.inverse()
+    neurons = [
+        replace(tree, coordinates=voxels(tree.coordinates), radius=None)
+        for tree in phantom.skeletons
+    ]
+    return Brain(phantom.image.read(), tissue[: shape[0], : shape[1], : shape[2]], neurons)
 
 
 def halved(image: Array, axes: int = 3) -> Array:
@@ -108,7 +134,7 @@ def write_zarr2(
         whole = np.zeros(chunks, array.dtype)
         whole[tuple(slice(0, n) for n in part.shape)] = part
         name = separator.join(map(str, index))
-        write(path / name, gzip.compress(whole.tobytes(), 5, mtime=0))
+        write(path / name, gzip.compress(whole.tobytes(), 1, mtime=0))
 
 
 def write_zarr3(path: Path, array: Array, *, chunks: Sequence[int]) -> None:
@@ -135,7 +161,7 @@ def write_zarr3(path: Path, array: Array, *, chunks: Sequence[int]) -> None:
         whole = np.zeros(chunks, array.dtype)
         part = array[slices]
         whole[tuple(slice(0, n) for n in part.shape)] = part
-        write(path / "/".join(["c", *map(str, index)]), gzip.compress(whole.tobytes(), 5, mtime=0))
+        write(path / "/".join(["c", *map(str, index)]), gzip.compress(whole.tobytes(), 1, mtime=0))
 
 
 def write_ome_zarr(
@@ -280,12 +306,14 @@ def ants_affine() -> bytes:
     return content
 
 
-def swc(points: Sequence[Sequence[float]]) -> str:
-    """Return an unbranched neuron as SWC; points x, y, z [um], the first the soma."""
+def swc(neuron: Skeleton, points: Array) -> str:
+    """Return a neuron as SWC, its nodes at other points (x, y, z) than its own."""
+    assert neuron.kind is not None
     lines = ["# id,type,x,y,z,r,pid"]
-    for number, (x, y, z) in enumerate(points, start=1):
-        kind, parent = (1, -1) if number == 1 else (2, number - 1)
-        lines.append(f"{number} {kind} {x:.3f} {y:.3f} {z:.3f} 1.0 {parent}")
+    rows = zip(neuron.kind.tolist(), points.tolist(), neuron.parent.tolist(), strict=True)
+    for number, (kind, (x, y, z), parent) in enumerate(rows, start=1):
+        before = parent + 1 if parent >= 0 else -1
+        lines.append(f"{number} {kind} {x:.3f} {y:.3f} {z:.3f} 1.0 {before}")
     return "\n".join(lines) + "\n"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from projectome.testing.replica_parts import (
     Array,
@@ -32,11 +33,11 @@ LABELS = (
 )
 
 
-def prism(folder: Path, seed: int) -> None:
-    """Write the bucket of E11 Bio."""
+def prism(folder: Path, seed: int, zoom: int) -> None:
+    """Write the bucket of E11 Bio; the zoom is that of y and x."""
     rng = np.random.default_rng(seed)
-    labels = neurites(SHAPE, rng)
-    every = stained(labels, barcodes(40, rng), rng)
+    labels = neurites((SHAPE[0], zoom * SHAPE[1], zoom * SHAPE[2]), NEURONS * zoom, rng)
+    every = stained(labels, barcodes(labels, 40, rng), rng)
     home = folder / "ls"
     whole = home / "images" / "full_dataset.zarr"
     write(whole / ".zgroup", {"zarr_format": 2})
@@ -49,34 +50,38 @@ def prism(folder: Path, seed: int) -> None:
         kept = np.where(labels > number, labels, 0).astype(np.uint64)
         _levels(whole / name, kept, "s")
     _precomputed(home / "images" / "precomputed", raw, labels)
-    _models(home / "models", rng)
+    _models(home / "models", zoom, rng)
     for kind in ("axons", "dendrites"):
         write(home / "skeletons" / f"{kind}.nml", nml())
 
 
-def neurites(shape: tuple[int, int, int], rng: np.random.Generator) -> Array:
-    """Return labels of wavy tubes; uint64."""
+def neurites(shape: tuple[int, int, int], count: int, rng: np.random.Generator) -> Array:
+    """Return labels of wavy tubes, two thirds of them along x and one along y; uint64."""
     z, y, x = np.indices(shape)
     labels = np.zeros(shape, np.uint64)
-    for label in range(1, NEURONS + 1):
+    for label in range(1, count + 1):
+        along, across, width = (x, y, shape[1]) if label % 3 else (y, x, shape[2])
         phase, turn = rng.uniform(0, 6.3, 2)
-        at_z = rng.uniform(0, shape[0]) + 3 * np.sin(x / 9 + phase)
-        at_y = rng.uniform(0, shape[1]) + 5 * np.sin(x / 13 + turn)
-        labels[(z - at_z) ** 2 * 4 + (y - at_y) ** 2 < 9] = label
+        at_z = rng.uniform(0, shape[0]) + 3 * np.sin(along / 9 + phase)
+        middle = rng.uniform(0, width) + 5 * np.sin(along / 13 + turn)
+        labels[(z - at_z) ** 2 * 4 + (across - middle) ** 2 < rng.uniform(4, 14)] = label
     return labels
 
 
-def barcodes(channels: int, rng: np.random.Generator) -> Array:
+def barcodes(labels: Array, channels: int, rng: np.random.Generator) -> Array:
     """Return which channels each neuron glows in, about a fifth; none for the background."""
-    codes = rng.random((NEURONS + 1, channels)) < 0.21
+    codes = rng.random((int(labels.max()) + 1, channels)) < 0.21
     codes[0] = False
     return codes
 
 
 def stained(labels: Array, codes: Array, rng: np.random.Generator) -> Array:
     """Return the brightness of each channel; a neuron glows in the channels of its code."""
-    light = 30 + 90 * codes[labels.astype(np.intp)].transpose(3, 0, 1, 2)
-    seen: Array = np.clip(light + rng.normal(0, 12, light.shape), 0, 255).astype(np.uint8)
+    seen = np.empty((codes.shape[1], *labels.shape), np.uint8)
+    for channel, lit in enumerate(codes.T):
+        glow = np.where(lit, 110.0, 0.0)[labels.astype(np.intp)]
+        light = 30 + ndimage.gaussian_filter(glow, (0.4, 0.8, 0.8))
+        seen[channel] = np.clip(light + rng.normal(0, 9, light.shape), 0, 255)
     return seen
 
 
@@ -116,12 +121,12 @@ def _precomputed(folder: Path, raw: Array, labels: Array) -> None:
         write(place / "mesh" / "info", {"@type": "neuroglancer_legacy_mesh"})
 
 
-def _models(folder: Path, rng: np.random.Generator) -> None:
+def _models(folder: Path, zoom: int, rng: np.random.Generator) -> None:
     """Write crops whose raw reaches further than their labels, and checkpoints."""
     margin = (5, 8, 8)
     for number, channels in CROPS.items():
-        labels = neurites((30, 40, 40), rng)
-        raw = stained(labels, barcodes(channels, rng), rng)
+        labels = neurites((30, 40 * zoom, 40 * zoom), NEURONS, rng)
+        raw = stained(labels, barcodes(labels, channels, rng), rng)
         inner = labels[5:-5, 8:-8, 8:-8]
         corner = [4000 * number, 8400, 8400]
         shift = [m * r for m, r in zip(margin, RESOLUTION, strict=True)]
@@ -142,7 +147,7 @@ def _models(folder: Path, rng: np.random.Generator) -> None:
                 attributes={"offset": offset, **about},
             )
     semantic = folder / "training_data" / "semantic" / "crop_0.zarr"
-    classes = np.minimum(neurites((16, 32, 32), rng), 11).astype(np.uint64)
+    classes = np.minimum(neurites((16, 32, 32), NEURONS, rng), 11).astype(np.uint64)
     write(semantic / ".zgroup", {"zarr_format": 2})
     about = {"offset": [0, 0, 0], "resolution": list(RESOLUTION)}
     write_zarr2(semantic / "labels", classes, chunks=(16, 32, 32), separator=".", attributes=about)
