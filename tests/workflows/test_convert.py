@@ -189,6 +189,17 @@ def test_every_format_holds_the_same_voxels_in_the_same_place(tmp_path, source, 
         assert found.space.toward == SPACE.toward
 
 
+@pytest.mark.parametrize("ending", ["nii.gz", "nrrd"])
+def test_a_single_channel_has_no_axis_in_files_of_three(tmp_path, ending):
+    volume = Volume.from_array(noise((1, 9, 8, 7)), voxel_size=(2, 1, 1), channels=("561",))
+    write_volume(volume, str(tmp_path / "one.zarr"))
+    found = convert(
+        VolumeSource(str(tmp_path / "one.zarr")), str(tmp_path / f"one.{ending}"), verify=True
+    )
+    np.testing.assert_array_equal(found[0].read(), volume.read()[0], strict=True)
+    assert found[0].channels == ()
+
+
 def test_precomputed(tmp_path, source):
     given = source.pyramid()[0]
     place = f"precomputed://{tmp_path / 'layer'}"

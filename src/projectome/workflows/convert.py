@@ -42,6 +42,8 @@ FILES = {
     "npy": ((".npy",), "projectome.io.volumes.npy_write:write_npy"),
 }
 """Formats that are one file: how names end, and what writes them."""
+THREE_AXES = ("nifti", "nrrd")
+"""Formats whose readers expect three axes: a single channel needs none of its own."""
 VOLUMES = {
     "ome-zarr": "projectome.io.volumes.write:create_volume",
     "precomputed": "projectome.io.volumes.precomputed_write:create_precomputed",
@@ -277,8 +279,11 @@ def convert(
     source, size = _at_size(source, resample_um)
     step = CopyBlocks(source, _voxels(source, box, box_um), permute, size)
     volume = step.volume()
-    volume = volume if kind is None else replace(volume, kind=kind)
     form, place = format_of(destination)
+    if form in THREE_AXES and len(volume.channels) == 1:
+        step = replace(step, source=replace(source, channel=0))
+        volume = step.volume()
+    volume = volume if kind is None else replace(volume, kind=kind)
     if form in FILES:
         witness = Witness(volume.array)
         seen = replace(volume, array=witness) if verify else volume
