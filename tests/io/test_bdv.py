@@ -9,7 +9,7 @@ import pytest
 from projectome.core.box import Box
 from projectome.errors import FormatError, ParameterError, ProjectomeError, StoreError
 from projectome.io.open import open_volume
-from projectome.io.volumes.bdv import parse_sequence
+from projectome.io.volumes.bdv_xml import parse_sequence
 from projectome.testing.readers import Example, ReaderContract
 
 SIZE = (2.0, 0.5, 0.5)

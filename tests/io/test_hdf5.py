@@ -355,9 +355,13 @@ def test_an_attribute_without_end_is_left_out(tmp_path, voxels):
     assert open_volume(path)[0].voxel_size == SIZE
 
 
-def test_filters_that_are_not_known(tmp_path, voxels):
-    path = save(tmp_path / "a.h5", voxels.astype("f4"), chunks=(6, 40, 50), **hdf5plugin.Zfp())
-    with pytest.raises(FormatError, match=r"filter 32013, which is not read.*h5repack"):
+@pytest.mark.parametrize(
+    ("options", "number"),
+    [(hdf5plugin.Zfp(), 32013), (hdf5plugin.BZip2(), 307), ({"scaleoffset": 2}, 6)],
+)
+def test_filters_that_are_not_known_or_not_safe(options, number, tmp_path, voxels):
+    path = save(tmp_path / "a.h5", voxels.astype("f4"), chunks=(6, 40, 50), **options)
+    with pytest.raises(FormatError, match=rf"filter {number}, which is not read.*h5repack"):
         open_volume(path)
 
 

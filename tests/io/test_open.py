@@ -149,7 +149,6 @@ def test_options_remember_only_what_was_said():
     [
         (b"\xff\xd8\xff\xe0" + b"\0" * 20, "a JPEG image"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 20, "a PNG image"),
-        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
         (b"PK\x03\x04" + b"\0" * 30, "a zip archive"),
         (b"", "an empty file"),
         (b"1,2,3\n", "a file of unknown format"),

@@ -56,7 +56,6 @@ KNOWN_HEADS = {
     b"BM": "a bitmap image",
     b"%PDF": "a PDF document",
     b"\x1f\x8b": "a gzip file",
-    b"\x89HDF": "an HDF5 file",
     b"NRRD": "an NRRD file",
     b"PK\x03\x04": "a zip archive",
     b"ZISRAW": "a later part of a CZI file in several parts",

@@ -40,6 +40,9 @@ MATLAB = b"MATLAB 7.3 MAT-f"
 RANKS = range(2, 6)
 LARGEST = 1e15
 """Sizes and positions are smaller, in whatever unit."""
+AXES = ("axistags", "axis_names", "DIMENSION_LABELS")
+TOLD = {*AXES, "element_size_um", "resolution", "voxel_size", "units", "offset", "projectome"}
+"""Attributes that are looked at."""
 SHOWN = 20
 """Datasets that are listed where one has to be chosen."""
 Size = tuple[float, float, float]
@@ -124,7 +127,7 @@ def open_dataset(file: Hdf5File, options: OpenOptions) -> Pyramid:
         If there is none, or it is broken.
     """
     layout = _chosen(file, options.inside)
-    facts = facts_of(file.attributes(layout.path), len(layout.shape))
+    facts = facts_of(file.attributes(layout.path, TOLD), len(layout.shape))
     problems = list(facts.problems)
     url = f"{file.url}#{layout.path}"
     axes = _axes(layout, facts, options, problems, url)
@@ -221,7 +224,7 @@ def facts_of(attributes: Mapping[str, Any], rank: int) -> DatasetFacts:
 
 def _stated_axes(attributes: Mapping[str, Any], rank: int, problems: list[Problem]) -> str:
     """Return one letter an axis; empty if none are stated that could be meant."""
-    for key in ("axistags", "axis_names", "DIMENSION_LABELS"):
+    for key in AXES:
         stated: object = attributes.get(key)
         if isinstance(stated, str):
             try:

@@ -16,9 +16,9 @@ import os
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ from projectome.io.access import Access
 from projectome.io.volumes.block_file import BLOCK, BlockFile, LocalFile, WholeFile
 from projectome.io.volumes.flat_bytes import cut_off
 from projectome.io.volumes.hdf5_heap import HeapWatch
+from projectome.io.volumes.hdf5_pieces import chunks_of, runs_of
+from projectome.io.volumes.hdf5_values import element_of, is_text, plain, read_together
 from projectome.io.volumes.tiff_pages import samples
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -49,10 +51,6 @@ NAMES = 10_000
 """Names in a group that are looked at."""
 LINKS = 16
 """Symbolic links on the way to an object."""
-PIECE = 2**22
-"""Rows that are best read together where there are no chunks [bytes]."""
-SPAN = 2**23
-"""Longest run of a remote file that is fetched for the elements in it [bytes]."""
 BATCH = 64
 """Blocks of a remote file that are fetched at a time, before they are read."""
 PLUGIN = range(32001, 32768)
@@ -60,9 +58,6 @@ FILTERS = {
     1: "deflate",
     2: "shuffle",
     3: "fletcher32",
-    5: "nbit",
-    6: "scale-offset",
-    307: "bzip2",
     32000: "lzf",
     32001: "blosc",
     32004: "lz4",
@@ -70,7 +65,10 @@ FILTERS = {
     32015: "zstd",
     32026: "blosc2",
 }
-"""Filters that are read, by their registered number."""
+"""Filters that are read, by their registered number: those that hold out against broken chunks.
+
+On such, that for bzip2 runs forever, and scale-offset crashes the process.
+"""
 BROKEN = (
     OSError,
     RuntimeError,
@@ -244,7 +242,7 @@ class Hdf5File:
             found = [str(name) for name in islice(group, NAMES + 1)]
         if len(found) > NAMES:
             raise broken(self.url, f"more than {NAMES} names in the group #{path}")
-        return [name for name in found if _is_text(name)]
+        return [name for name in found if is_text(name)]
 
     def walk(self) -> Iterator[tuple[str, Any]]:
         """Yield path and dataset of all datasets that are in the file itself."""
@@ -270,19 +268,28 @@ class Hdf5File:
                         yield there, found
             layer = below
 
-    def attributes(self, path: str) -> dict[str, Any]:
+    def attributes(self, path: str, wanted: Collection[str] | None = None) -> dict[str, Any]:
         """Return the small attributes of an object: numbers, lists of them, and text.
 
         Attributes that are longer than 64 KiB, or of other types, are left out.
+
+        Parameters
+        ----------
+        path
+            Of the object.
+        wanted
+            Their names; all if None.
         """
         with self._lock, self.guarded():
             found = self.find(path)
             if found is None:
                 return {}
             taken = {}
-            for name in filter(_is_text, islice(found.attrs, ATTRIBUTES)):
+            for name in filter(is_text, islice(found.attrs, ATTRIBUTES)):
+                if wanted is not None and name not in wanted:
+                    continue
                 try:
-                    value = _plain(self._attribute(found, name))
+                    value = plain(self._attribute(found, name))
                 except TypeError:  # a type that numpy does not have
                     continue
                 if value is not None:
@@ -293,8 +300,8 @@ class Hdf5File:
         """Return a small attribute of numbers or text; None for any other."""
         stated, h5t = self.h5py.h5a.open(found.id, name.encode()), self.h5py.h5t
         # Of broken types of variable length the library crashes.
-        plain = (h5t.TypeIntegerID, h5t.TypeFloatID, h5t.TypeStringID, h5t.TypeEnumID)
-        if stated.shape is None or not isinstance(stated.get_type(), plain):
+        known = (h5t.TypeIntegerID, h5t.TypeFloatID, h5t.TypeStringID, h5t.TypeEnumID)
+        if stated.shape is None or not isinstance(stated.get_type(), known):
             return None
         size = math.prod(stated.shape) * max(1, stated.dtype.itemsize)
         return found.attrs[name] if size <= ATTRIBUTE_LIMIT else None
@@ -310,7 +317,7 @@ class Hdf5File:
         with self._lock, self.guarded():
             found = self.dataset(path)
             shape = tuple(int(n) for n in found.shape)
-            return Layout(path, shape, _element(found), _together(found))
+            return Layout(path, shape, element_of(found), read_together(found))
 
     def dataset(self, path: str) -> Any:
         """Return a dataset that can be read safely; the same checks as for `layout`."""
@@ -338,7 +345,7 @@ class Hdf5File:
             )
         if not found.shape:
             raise FormatError(f"{where} is a single value, not a volume. Choose another with #.")
-        element = _element(found)
+        element = element_of(found)
         if element.kind not in "iufb" or element.itemsize > 8:
             raise FormatError(
                 f"{where} holds elements of type {found.dtype}; volumes hold integers or real "
@@ -368,7 +375,7 @@ class Hdf5File:
                     f"{', '.join(FILTERS.values())}. Save it again, for instance with: h5repack -f "
                     "GZIP=1 IN OUT"
                 )
-            if number in PLUGIN or number == 307:
+            if number in PLUGIN:
                 try:
                     importlib.import_module("hdf5plugin")
                 except ImportError:
@@ -411,7 +418,7 @@ class Hdf5File:
         """Read piece by piece, after their blocks were fetched many at a time."""
         wanted: set[int] = set()
         waiting: list[tuple[slice, ...]] = []
-        pieces = _chunks_of(found, region) if found.chunks else _runs_of(found, region)
+        pieces = chunks_of(found, region) if found.chunks else runs_of(found, region)
 
         def take() -> None:
             remote.fetch(wanted)
@@ -434,41 +441,6 @@ class Hdf5File:
     def evidence(self) -> Iterator[bytes]:
         """Yield size and samples of the file."""
         yield from samples(self.url, self.access)
-
-
-Piece = tuple[tuple[slice, ...], int, int]
-
-
-def _chunks_of(found: Any, region: tuple[slice, ...]) -> Iterator[Piece]:
-    """Yield the parts of a region chunk by chunk, and where the chunk lies in the file."""
-    spans = [
-        range(s.start // c, -(-s.stop // c)) for s, c in zip(region, found.chunks, strict=True)
-    ]
-    for place in product(*spans):
-        corner = tuple(i * c for i, c in zip(place, found.chunks, strict=True))
-        info = found.id.get_chunk_info_by_coord(corner)
-        part = tuple(
-            slice(max(s.start, a), min(s.stop, a + c))
-            for s, a, c in zip(region, corner, found.chunks, strict=True)
-        )
-        yield part, info.byte_offset or 0, info.size if info.byte_offset else 0
-
-
-def _runs_of(found: Any, region: tuple[slice, ...]) -> Iterator[Piece]:
-    """Yield parts of a region that lie near one another in an array without chunks."""
-    first, last = (
-        int(np.ravel_multi_index(corner, found.shape))
-        for corner in ([s.start for s in region], [s.stop - 1 for s in region])
-    )
-    size, offset = found.dtype.itemsize, found.id.get_offset()
-    run = (last - first + 1) * size
-    axis = next((i for i, s in enumerate(region) if s.stop - s.start > 1), None)
-    if run <= SPAN or axis is None:
-        yield region, (offset or 0) + first * size, run if offset else 0
-        return
-    middle = (region[axis].start + region[axis].stop) // 2
-    for half in (slice(region[axis].start, middle), slice(middle, region[axis].stop)):
-        yield from _runs_of(found, (*region[:axis], half, *region[axis + 1 :]))
 
 
 def _source(url: str, access: Access) -> LocalFile | BlockFile | WholeFile:
@@ -499,59 +471,6 @@ def reopened(url: str, access: Access) -> Hdf5File:
 @functools.lru_cache(maxsize=FILES)
 def _reopened(url: str, access: Access, state: object, process: int) -> Hdf5File:
     return Hdf5File(url, access)
-
-
-def _element(found: Any) -> np.dtype[np.generic]:
-    """Return the element type, native byte order, without notes of h5py."""
-    element = np.dtype(found.dtype)
-    return np.dtype(element.str).newbyteorder("=") if element.kind in "iufb" else element
-
-
-def _together(found: Any) -> tuple[int, ...]:
-    shape = tuple(int(n) for n in found.shape)
-    if found.chunks:
-        return tuple(max(1, min(c, n)) for c, n in zip(found.chunks, shape, strict=True))
-    together, left = [1] * len(shape), PIECE // _element(found).itemsize
-    for axis in reversed(range(len(shape))):
-        together[axis] = max(1, min(shape[axis], left))
-        left //= max(1, shape[axis])
-    return tuple(together)
-
-
-def _plain(value: Any) -> Any:
-    """Return an attribute as plain data; None if it is neither numbers nor text."""
-    if isinstance(value, (bytes, str)):
-        return _text(value)
-    if isinstance(value, np.ndarray) and value.dtype.kind == "S":
-        # Imaris writes text as arrays of single characters.
-        if value.dtype.itemsize == 1 and value.ndim == 1:
-            return _text(b"".join(value.tolist()))
-        return [_text(item) for item in value.ravel().tolist()]
-    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
-        items = value.ravel().tolist()
-        texts = all(isinstance(item, (str, bytes)) for item in items)
-        return [_text(item) for item in items] if texts else None
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist() if value.dtype.kind in "iufb" else None
-    return None
-
-
-def _is_text(name: str) -> bool:
-    """Say whether a name is sound; the library lets broken ones through."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _text(value: bytes | str) -> str:
-    raw = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    return text.rstrip("\0")
 
 
 def missing(file: Hdf5File, path: str, known: Sequence[str]) -> NotFoundError:
