@@ -132,6 +132,39 @@ def test_mip_of_a_range_in_micrometres_and_in_voxels(say, brain, tmp_path, given
     assert coarse["start_um"][0] == 19
 
 
+@pytest.mark.parametrize("level", ["0", "1"])
+def test_mip_of_a_box_and_contrast_by_percentiles(say, brain, image, tmp_path, level):
+    options = ("--box", "20:40,:,10:20px", "--percentiles", "5,95", "--level", level)
+    found = say("mip", brain, "--out", tmp_path / "a.png", *options, "--json").json
+    assert (found["start_um"], found["stop_um"]) == ([19, -1, 19], [39, 2 * SHAPE[1] - 1, 39])
+    if level == "0":
+        seen = image.read()[10:20, :, 10:20].max(axis=0)
+        assert found["limits"] == pytest.approx(np.percentile(seen, (5, 95)).tolist())
+
+
+def test_mip_says_what_is_wrong_with_percentiles_and_boxes(say, brain, tmp_path):
+    out = tmp_path / "a.png"
+    for given in ("99,1", "1,101", "-1,99"):
+        said = say("mip", brain, "--out", out, f"--percentiles={given}")
+        assert said.status == 2
+        assert given in said.err
+        assert "1,99.9" in said.err
+    said = say("mip", brain, "--out", out, "--level", "1", "--box", "0:1px,0:1px,0:1px")
+    assert said.status == 1
+    assert "lower --level" in said.err
+
+
+def test_a_box_is_seen_at_the_level_that_fills_a_picture(say, tmp_path):
+    wide = tmp_path / "wide.ome.zarr"
+    image = np.ones((2, 8, 4400), np.uint8)
+    volume = projectome.Volume.from_array(image, voxel_size=(8, 1, 1))
+    projectome.write_volume(volume, str(wide), levels=4)
+    box = ("--box", ":,:,0:2200")
+    found = say("mip", wide, "--out", tmp_path / "wide.png", *box, "--json").json
+    assert found["level"] == 1
+    assert found["pixels"] == [4, 1100]
+
+
 def test_mip_looks_at_the_coarsest_level_that_fills_a_picture(say, tmp_path):
     wide = tmp_path / "wide.ome.zarr"
     image = np.zeros((2, 8, 4400), np.uint8)
@@ -154,6 +187,10 @@ def test_profile_writes_a_table_and_a_picture(say, brain, image, tmp_path):
     np.testing.assert_allclose(rows["mean"], image.read(image.box).mean(axis=(0, 1)))
     np.testing.assert_allclose(rows["x_um"], 2 * np.arange(SHAPE[2]))
     assert (tmp_path / "profile.png").exists()
+    part = say(
+        "profile", brain, "--out", tmp_path / "part.csv", "--box", "20:40,:,:", "--json"
+    ).json
+    assert part["rows"]["z_um"] == list(range(20, 40, 2))
     assert say("profile", brain, "--out", out).status == 2
     assert say("profile", brain, "--out", tmp_path / "profile.txt").status == 2
     (tmp_path / "mine.png").write_bytes(b"mine")

@@ -8,7 +8,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from projectome.cli.addresses import address_of, parse_range, read_options, source_of
+from projectome.cli.addresses import (
+    address_of,
+    parse_box,
+    parse_range,
+    read_options,
+    source_of,
+)
 from projectome.cli.assets import asset_table
 from projectome.cli.console import STDERR, answer, note, table
 from projectome.cli.options import (
@@ -16,10 +22,12 @@ from projectome.cli.options import (
     PictureOptions,
     TalkOptions,
     WriteOptions,
+    numbers,
     verb,
 )
 from projectome.cli.outputs import check_free
 from projectome.core.volume import Pyramid, Volume
+from projectome.errors import ParameterError, ShapeError
 from projectome.settings import format_bytes
 
 app = typer.Typer(rich_markup_mode=None)
@@ -31,6 +39,15 @@ Url = Annotated[
 Axis = Annotated[
     Literal["z", "y", "x"],
     typer.Option(metavar="z|y|x", help="Axis to look along.", rich_help_panel="Input"),
+]
+
+BoxOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="Z0:Z1,Y0:Y1,X0:X1",
+        help="Only this box [um, or level-0 voxels with px].",
+        rich_help_panel="Input",
+    ),
 ]
 
 
@@ -120,15 +137,26 @@ def _page(pyramid: Pyramid) -> str:
     return "\n".join(lines)
 
 
-def to_look_at(url: str, options: PictureOptions) -> tuple[Volume, Volume, int]:
-    """Return the finest level, the level to look at, and its number."""
+def to_look_at(url: str, options: PictureOptions, box: str | None) -> tuple[Volume, Volume, int]:
+    """Return the finest level, the level to look at or a part of it, and its number."""
+    from projectome.core.view import crop
     from projectome.workflows.figures import picture_level
 
-    source = source_of(url, options)
-    if options.level is not None:
-        return replace(source, level=0).open(), source.open(), options.level
-    level = picture_level(source)
-    return source.open(), replace(source, level=level).open(), level
+    source = replace(source_of(url, options), level=0)
+    finest = source.open()
+    part = parse_box(box, finest) if box else None
+    level = picture_level(source, part) if options.level is None else options.level
+    opened = replace(source, level=level).open()
+    if part is not None:
+        corners = finest.affine([[v - 0.5 for v in corner] for corner in part.bounds])
+        found = opened.voxel_box(corners.min(axis=0), corners.max(axis=0))
+        if not found.size:
+            raise ShapeError(
+                f"The box {box!r} is finer than level {level} of {finest.name}, whose voxels have "
+                f"{opened.voxel_size} um. Choose a lower --level, or a larger box."
+            )
+        opened = crop(opened, found)
+    return finest, opened, level
 
 
 @verb(app)
@@ -148,24 +176,37 @@ def mip(
             rich_help_panel="Input",
         ),
     ] = None,
+    box: BoxOption = None,
+    percentiles: Annotated[
+        str, typer.Option(metavar="LOW,HIGH", help="Percentiles that become black and white.")
+    ] = "1,99",
 ) -> None:
     """Project the brightest voxels along an axis into a picture."""
     check_free(out, write.overwrite, (".png",))
+    low, high = numbers(percentiles, count=2)
+    if not 0 <= low < high <= 100:
+        raise ParameterError(
+            f"--percentiles are two numbers from 0 to 100, the lower first, not {percentiles!r}; "
+            "for instance 1,99.9."
+        )
     from projectome.imaging.projection import mip as project
-    from projectome.plots.mip import View, mip_figure
+    from projectome.plots.mip import View, contrast_limits, mip_figure
     from projectome.plots.style import save
 
-    finest, opened, level = to_look_at(url, volume)
+    finest, opened, level = to_look_at(url, volume, box)
     projection = project(opened, axis, span_um=parse_range(span, finest, axis))
     view = View(projection.image, axis, projection.start_um, projection.stop_um)
-    title = f"{opened.name} \u00b7 brightest along {axis}"
-    save(mip_figure(view, space=opened.space, title=title), out)
+    channel = f" \u00b7 {volume.channel}" if volume.channel is not None else ""
+    title = f"{opened.name}{channel} \u00b7 brightest along {axis}"
+    limits = contrast_limits(view.image, (low, high))
+    save(mip_figure(view, space=opened.space, title=title, limits=limits), out)
     document = {
         "out": str(out),
         "level": level,
         "pixels": view.image.shape,
         "start_um": view.start,
         "stop_um": view.stop,
+        "limits": limits,
     }
     answer(talk, document)
     note(talk, f"wrote {out} from level {level}")
@@ -181,6 +222,7 @@ def profile(
     write: WriteOptions,
     talk: TalkOptions,
     axis: Axis = "z",
+    box: BoxOption = None,
 ) -> None:
     """Measure the intensity plane by plane along an axis, as a table and a picture."""
     picture = out.with_suffix(".png")
@@ -191,7 +233,7 @@ def profile(
     from projectome.plots.profile import profile_figure
     from projectome.plots.style import save
 
-    _, opened, level = to_look_at(url, volume)
+    _, opened, level = to_look_at(url, volume, box)
     rows = measure(opened, axis)
     write_table(rows, out)
     direction = opened.space.toward[opened.space.axes.index(axis)]

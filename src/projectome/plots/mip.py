@@ -132,14 +132,21 @@ def draw_points(axes: Axes, points: Points, axis: AxisName) -> None:
     )  # fmt: skip
 
 
-def mip_figure(view: View, *, space: Space, title: str = "", width: float = 8.0) -> Figure:
-    """Return a figure of one projection."""
+def mip_figure(
+    view: View,
+    *,
+    space: Space,
+    title: str = "",
+    width: float = 8.0,
+    limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Return a figure of one projection; `limits` are the values of black and white."""
     left, right, bottom, top = view.extent
     height = min(max(1.2, width * (bottom - top) / max(right - left, 1e-9)), 3 * width)
     header = HEADER if title else 0.0
     figure = new_figure(width, height + header)
     axes = figure.add_axes((0.0, 0.0, 1.0, height / (height + header)))
-    draw_view(axes, view, space=space)
+    draw_view(axes, view, space=space, limits=limits)
     if title:
         middle = 1 - header / 2 / (height + header)
         figure.text(0.01, middle, title, color=FOREGROUND, fontsize=10, va="center")

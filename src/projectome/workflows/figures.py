@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from projectome.core.box import Box
 from projectome.core.points import Points
 from projectome.core.skeleton import Skeleton
 from projectome.core.volume import Volume
@@ -22,13 +23,23 @@ PIXELS = 1000
 """A projection needs no more pixels along its longest side than about twice this."""
 
 
-def picture_level(source: VolumeSource) -> int:
-    """Return the coarsest level, from that of `source` on, that still fills a picture."""
+def picture_level(source: VolumeSource, box: Box | None = None) -> int:
+    """Return the coarsest level, from that of `source` on, that still fills a picture.
+
+    Parameters
+    ----------
+    source
+        The volume.
+    box
+        The part to see, in voxels of the level of `source`; all if None.
+    """
     levels = source.pyramid().levels
+    finest = levels[source.level]
+    extent = np.multiply((box or finest.box).shape, finest.voxel_size)
     fitting = [
         number
         for number in range(source.level, len(levels))
-        if number == source.level or max(levels[number].shape) >= PIXELS
+        if number == source.level or max(extent / levels[number].voxel_size) >= PIXELS - 0.5
     ]
     return fitting[-1]
 
