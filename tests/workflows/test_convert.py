@@ -34,7 +34,8 @@ from projectome.io.source import VolumeSource
 from projectome.io.volumes.pyramid import downsample
 from projectome.io.volumes.write import VolumeWriter, write_volume
 from projectome.testing.steps import ArrayFile, StepContract
-from projectome.workflows.convert import CopyBlocks, convert
+from projectome.workflows.convert import convert
+from projectome.workflows.copying import CopyBlocks
 
 REAL = Path(os.environ.get("PROJECTOME_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
 SPACE = Space(toward=("anterior", "inferior", "right"), expansion=2.0)
@@ -286,14 +287,15 @@ def test_executors_make_the_same_bytes(tmp_path, source, executor):
 KILLED = """
 import sys, time
 from projectome.io.source import VolumeSource
-from projectome.workflows import convert as module
+from projectome.workflows import copying as module
+from projectome.workflows.convert import convert
 copied = module.CopyChunks.__call__
 def slow(self, block):
     print("block\\n", end="", flush=True)
     time.sleep(0.1)
     return copied(self, block)
 module.CopyChunks.__call__ = slow
-module.convert(VolumeSource(sys.argv[1]), sys.argv[2], chunks=(16, 16, 16))
+convert(VolumeSource(sys.argv[1]), sys.argv[2], chunks=(16, 16, 16))
 """
 
 

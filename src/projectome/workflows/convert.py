@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import importlib
-import math
 import time
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeAlias, cast
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from projectome.core.box import Block, BlockGrid, Box, triple
+from projectome.core.box import BlockGrid, Box, triple
 from projectome.core.provenance import Record, plain
-from projectome.core.space import Space
-from projectome.core.view import crop, reorient
-from projectome.core.volume import Array, Kind, LazyArray, Pyramid, Volume
+from projectome.core.volume import Kind, Pyramid, Volume
 from projectome.engine.events import BlockDone, OnEvent, RunFinished, RunReport, RunStarted
 from projectome.engine.executors import Executor
 from projectome.engine.run import peak_rss, run
 from projectome.engine.sinks import ArraySink, Sink, Sinks, TableSink
-from projectome.engine.step import BlockStep, parameters
-from projectome.errors import DataError, ParameterError
-from projectome.imaging.resample import Resampled, resample
+from projectome.engine.step import parameters
+from projectome.errors import ParameterError
 from projectome.io import stores
 from projectome.io.open import open_volume
 from projectome.io.source import VolumeSource
-from projectome.io.volumes.encoded import StoredChunks, stored_chunks, write_encoded
+from projectome.io.volumes.encoded import StoredChunks, stored_chunks
 from projectome.io.volumes.ngff_write import Version
 from projectome.io.volumes.write import CHUNKS, VolumeWriter, copy_block, provenance_of
+from projectome.workflows.copying import (
+    ChunkSink,
+    CopyAndWitness,
+    CopyBlocks,
+    CopyChunks,
+    Witness,
+    check_copy,
+    seen_by,
+)
 from projectome.workflows.job import Job
 
 PRECOMPUTED = "precomputed://"
@@ -49,148 +52,8 @@ VOLUMES = {
     "precomputed": "projectome.io.volumes.precomputed_write:create_precomputed",
 }
 """Formats that are written block by block, and what begins them."""
-BYTES_A_BYTE = 4
-"""Memory that copying takes for each byte copied: read, turned, written, encoded."""
 KEPT_CHUNKS = ((64, 64, 64), (128, 128, 128))
 """Chunks that are good for a copy as well."""
-BOUNDS = ("z", "y", "x", "beyond_z", "beyond_y", "beyond_x")
-Seen: TypeAlias = tuple[Box, int | None]
-
-
-@dataclass(frozen=True)
-class CopyBlocks(BlockStep):
-    """Read the voxels of a volume, or of a part of it, with its axes turned if wanted.
-
-    Attributes
-    ----------
-    source
-        What to read; all channels if it names none.
-    box
-        Voxels of its level; all if None.
-    permute
-        Orientation code of the result, letters naming the direction in which each axis increases;
-        as it is if None.
-    resample
-        Size of a voxel of the result (z, y, x) [um]; as it is if None.
-    seen
-        Fingerprints of the source, if they were taken just now.
-    """
-
-    name: ClassVar[str] = "copy"
-
-    source: VolumeSource
-    box: Box | None = None
-    permute: str | None = None
-    resample: tuple[float, float, float] | None = None
-    seen: tuple[str, ...] = field(default=(), compare=False)
-
-    def volume(self) -> Volume:
-        """Return what is copied, lazily; opened once a process."""
-        return _opened(self.source, self.box, self.permute, self.resample)
-
-    def memory(self, block: Block) -> int:
-        """Return an upper bound of the memory that one call takes [bytes]."""
-        volume = self.volume()
-        voxel = volume.dtype.itemsize * max(1, len(volume.channels))
-        copied = block.read.size * voxel * BYTES_A_BYTE
-        if self.resample is None:
-            return copied
-        # What is read, and twice what is left of it after each axis, in floating point.
-        scale = volume.array.scale if isinstance(volume.array, Resampled) else (1.0, 1.0, 1.0)
-        taken = math.prod(max(1, s) * n + 2 for s, n in zip(scale, block.read.shape, strict=True))
-        return copied + int(taken * max(1, len(volume.channels)) * (volume.dtype.itemsize + 16))
-
-    def fingerprints(self) -> tuple[str, ...]:
-        """Return the fingerprint of the source, which covers all channels."""
-        if self.seen:
-            return self.seen
-        if self.source.channel is None and self.volume().channels:
-            return (replace(self.source, channel=0).fingerprint(), "all channels")
-        return (self.source.fingerprint(),)
-
-    def __call__(self, block: Block) -> Any:
-        """Return the voxels of the core of a block."""
-        return self.volume().read(block.core)
-
-
-@dataclass(frozen=True)
-class CopyAndWitness(CopyBlocks):
-    """Copy blocks, and keep a hash of each that the copy can be held against.
-
-    Attributes
-    ----------
-    source, box, permute, resample, seen
-        See `CopyBlocks`.
-    """
-
-    name: ClassVar[str] = "copy-and-witness"
-
-    def __call__(self, block: Block) -> dict[str, object]:
-        """Return ``voxels``, and in ``hashes`` the block and its hash."""
-        voxels = super().__call__(block)
-        corners = zip(BOUNDS, (*block.core.start, *block.core.stop), strict=True)
-        row: dict[str, list[object]] = {name: [value] for name, value in corners}
-        return {"voxels": voxels, "hashes": row | {"hash": [hash_of(voxels)]}}
-
-
-@dataclass(frozen=True)
-class CopyChunks(CopyBlocks):
-    """Copy the chunks of blocks as they lie.
-
-    Attributes
-    ----------
-    source, box, permute, resample, seen
-        See `CopyBlocks`; nothing but the source can be given.
-    """
-
-    name: ClassVar[str] = "copy-chunks"
-
-    def __call__(self, block: Block) -> dict[str, bytes]:
-        """Return encoded chunks by their names."""
-        stored = stored_chunks(self.volume().array)
-        assert stored is not None
-        return stored.read(block.core, strict=self.source.strict)
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkSink(ArraySink):
-    """Keep encoded chunks in a volume of the same chunks.
-
-    Attributes
-    ----------
-    writer
-        Of the volume.
-    """
-
-    writer: VolumeWriter
-
-    def write(self, block: Block, result: Any) -> None:
-        """Write the chunks of a block."""
-        write_encoded(self.writer.array(0).url, result, access=self.writer.access)
-
-
-def hash_of(voxels: Array) -> str:
-    """Return a hash of voxels, their type and shape."""
-    values = np.ascontiguousarray(voxels)
-    found = hashlib.blake2b(f"{values.dtype.str} {values.shape}".encode(), digest_size=16)
-    found.update(values.data)
-    return found.hexdigest()
-
-
-@functools.lru_cache(maxsize=8)
-def _opened(
-    source: VolumeSource,
-    box: Box | None,
-    permute: str | None,
-    size: tuple[float, float, float] | None,
-) -> Volume:
-    whole = source.channel is None
-    volume = source.pyramid()[source.level] if whole else source.open()
-    if box is not None:
-        volume = crop(volume, box)
-    if permute is not None:
-        volume = reorient(volume, Space.from_code(permute, meaning="toward"))
-    return volume if size is None else resample(volume, size)
 
 
 def convert(
@@ -289,20 +152,19 @@ def convert(
         seen = replace(volume, array=witness) if verify else volume
         _write_file(form, seen, place, overwrite=overwrite, on_event=on_event)
         written = open_volume(place, **_words(form, volume))
-        _check(written[0], witness.seen, place)
+        check_copy(written[0], witness.seen, place)
         return written
+    job = Job(executor, workers, memory, on_event, overwrite)
     layout: dict[str, Any] = {"chunks": CHUNKS if chunks is None else chunks, "levels": levels}
     stored = _as_they_lie(step, form, version, chunks)
     if form == "ome-zarr":
         layout |= {"version": version, "shards": shards}
     if stored is not None:
         layout |= {"chunks": stored.shape, "codec": stored.codec}
-    settings = parameters(step) | {name: plain(value) for name, value in layout.items()}
     step = replace(step, seen=step.fingerprints())  # which takes requests: once
+    settings = parameters(step) | {name: plain(value) for name, value in layout.items()}
     inputs = dict(zip(("source", "channels"), step.seen, strict=False))
-    # Whether the copy is checked changes nothing of it.
-    name = f"convert/{form}/{CopyBlocks.version}"
-    record = Record(name, settings | {"kind": volume.kind}, inputs)
+    record = Record(f"convert/{form}/{step.version}", settings | {"kind": volume.kind}, inputs)
     if not overwrite and provenance_of(place) == record.key:
         return open_volume(place)
     writer: VolumeWriter = _function(VOLUMES[form])(
@@ -316,36 +178,39 @@ def convert(
         provenance=record.key,
         **layout,
     )
-    job = Job(executor, workers, memory, on_event)
+    return _write_blocks(step, writer, job, encoded=stored is not None, verify=verify)
+
+
+def _write_blocks(
+    step: CopyBlocks, writer: VolumeWriter, job: Job, *, encoded: bool, verify: bool
+) -> Pyramid:
+    """Copy block by block, build the coarser levels, and hold the copy against what was read."""
+    fields = step.source, step.box, step.permute, step.resample, step.seen
     hashes = TableSink(stores.join(writer.ledger, "hashes"))
     copying, sink = step, cast(Sink, ArraySink(writer))
-    if verify:
-        copying = CopyAndWitness(*_fields(step))
+    if verify:  # which has to decode what it copies
+        copying = CopyAndWitness(*fields)
         sink = Sinks({"voxels": ArraySink(writer), "hashes": hashes})
-    elif stored is not None:
-        copying, sink = CopyChunks(*_fields(step)), ChunkSink(writer)
+    elif encoded:
+        copying, sink = CopyChunks(*fields), ChunkSink(writer)
+    volume = step.volume()
+    grid = BlockGrid(volume.box, copy_block(volume, writer.block_multiple))
     with job.stage("copy", 1, 2):
         run(
             copying,
-            BlockGrid(volume.box, copy_block(volume, writer.block_multiple)),
+            grid,
             sink=sink,
             ledger=writer.ledger,
-            executor=executor,
-            workers=workers,
-            memory=memory,
-            on_event=on_event,
+            executor=job.executor,
+            workers=job.workers,
+            memory=job.memory,
+            on_event=job.on_event,
         )
-    rows = hashes.read() if verify else None
+    seen = seen_by(hashes.read()) if verify else {}
     with job.stage("levels", 2, 2):
         written = writer.finish()
-    if rows is not None:
-        seen_boxes = rows[list(BOUNDS)].to_numpy()
-        _check(written[0], dict(zip(map(_box, seen_boxes), rows["hash"], strict=True)), place)
+    check_copy(written[0], seen, writer.url)
     return written
-
-
-def _fields(step: CopyBlocks) -> tuple[Any, ...]:
-    return step.source, step.box, step.permute, step.resample, step.seen
 
 
 def _as_they_lie(
@@ -403,63 +268,6 @@ def _words(form: str, volume: Volume) -> dict[str, Any]:
         return {}
     z, y, x = volume.voxel_size
     return {"voxel_size": (z, y, x), "axes": "czyx" if volume.channels else "zyx"}
-
-
-@dataclass(frozen=True, eq=False)
-class Witness:
-    """An array that remembers a hash of all that was read from it.
-
-    Attributes
-    ----------
-    array
-        What is read.
-    seen
-        Boxes, with a channel or None, and the hashes of their voxels.
-    """
-
-    array: LazyArray
-    seen: dict[Seen, str] = field(default_factory=dict)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Elements an axis."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """Element type."""
-        return self.array.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Elements an axis that are best read together."""
-        return self.array.chunks
-
-    def read(self, index: tuple[slice, ...]) -> Array:
-        """Return the elements of one slice an axis."""
-        voxels = self.array.read(index)
-        z, y, x = index[-3:]
-        box = Box((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
-        for c in range(index[0].start, index[0].stop) if len(index) == 4 else (None,):
-            plane = voxels if c is None else voxels[c - index[0].start]
-            self.seen[box, c] = hash_of(plane)
-        return voxels
-
-
-def _box(row: Any) -> Seen:
-    z, y, x, beyond_z, beyond_y, beyond_x = map(int, row)
-    return Box((z, y, x), (beyond_z, beyond_y, beyond_x)), None
-
-
-def _check(volume: Volume, seen: dict[Seen, str], place: str) -> None:
-    """Refuse an output that does not hold what was read."""
-    boxes = iter(seen.items())
-    for (box, channel), expected in boxes:
-        if hash_of(volume.read(box, channel=channel)) != expected:
-            raise DataError(
-                f"{place} does not hold what was read: the voxels {box} differ. The disk or its "
-                "memory may be failing; check it, and run the same again with --overwrite."
-            )
 
 
 def _at_size(
