@@ -10,13 +10,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import tensorstore as ts
 
 from projectome.core.affine import read_only
-from projectome.core.volume import Array
+from projectome.core.volume import Array, LazyArray
 from projectome.errors import FormatError, NotFoundError, StoreError
 from projectome.io import stores
 from projectome.io.access import Access
@@ -143,15 +143,20 @@ class ChunkedArray:
     def evidence(self) -> Iterator[bytes]:
         """Yield the metadata, and size and both ends of evenly spaced chunks."""
         yield self.context
-        yield self.source.raw
-        grid = self.source.grid
-        total = math.prod(grid)
-        steps = max(1, min(SAMPLES, total) - 1)
-        # Whole numbers of any size: no volume is too large to be looked at.
-        flat = sorted({(total - 1) * step // steps for step in range(steps + 1)}) if total else []
-        indices = [_unravel(number, grid) for number in flat]
-        with ThreadPoolExecutor(SAMPLES) as pool:
-            yield from pool.map(lambda index: self.source.sample(index, self.access), indices)
+        yield from samples(self.source, self.access)
+
+
+def samples(source: ArraySource, access: Access) -> Iterator[bytes]:
+    """Yield the metadata of an array, and size and both ends of evenly spaced chunks."""
+    yield source.raw
+    grid = source.grid
+    total = math.prod(grid)
+    steps = max(1, min(SAMPLES, total) - 1)
+    # Whole numbers of any size: no volume is too large to be looked at.
+    flat = sorted({(total - 1) * step // steps for step in range(steps + 1)}) if total else []
+    indices = [_unravel(number, grid) for number in flat]
+    with ThreadPoolExecutor(SAMPLES) as pool:
+        yield from pool.map(lambda index: source.sample(index, access), indices)
 
 
 def _unravel(number: int, grid: Sequence[int]) -> list[int]:
@@ -162,18 +167,84 @@ def _unravel(number: int, grid: Sequence[int]) -> list[int]:
     return index[::-1]
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which axes of an array become (c,) z, y, x.
+
+    Attributes
+    ----------
+    space
+        Its axes z, y and x; only y and x in two dimensions.
+    channel
+        Its axis of channels, if any.
+    picked
+        The place to read along each other axis.
+    """
+
+    space: Sequence[int]
+    channel: int | None
+    picked: Mapping[int, int]
+
+    @property
+    def axes(self) -> list[int]:
+        """The axes that are read, in their new order."""
+        return [*([] if self.channel is None else [self.channel]), *self.space]
+
+    @property
+    def flat(self) -> int | None:
+        """Where the axis z is put in, for an array without one."""
+        return len(self.axes) - 2 if len(self.space) == 2 else None
+
+    def of(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """Return sizes of the array in the new order."""
+        found = [sizes[axis] for axis in self.axes]
+        if self.flat is not None:
+            found.insert(self.flat, 1)
+        return tuple(found)
+
+    def spans(self, index: Sequence[slice], rank: int) -> list[tuple[int, int]]:
+        """Return start and stop along each axis of the array, of slices in the new order."""
+        parts = [s for i, s in enumerate(index) if i != self.flat]
+        spans = {axis: (s.start, s.stop) for axis, s in zip(self.axes, parts, strict=True)}
+        spans |= {axis: (place, place + 1) for axis, place in self.picked.items()}
+        if self.flat is not None and index[self.flat].stop <= index[self.flat].start:
+            spans[self.space[0]] = (0, 0)
+        return [spans[axis] for axis in range(rank)]
+
+    def turn(self, array: Array) -> Array:
+        """Return an array whose picked axes have one place in the new order."""
+        kept = [axis for axis in range(array.ndim) if axis not in self.picked]
+        part = array[tuple(0 if i in self.picked else slice(None) for i in range(array.ndim))]
+        part = part.transpose([kept.index(axis) for axis in self.axes])
+        return part if self.flat is None else np.expand_dims(part, self.flat)
+
+    def turn_store(self, whole: ts.TensorStore) -> ts.TensorStore:
+        """Return a tensorstore in the new order."""
+        kept = [axis for axis in range(whole.rank) if axis not in self.picked]
+        part = whole[tuple(self.picked.get(i, slice(None)) for i in range(whole.rank))]
+        part = part.transpose([kept.index(axis) for axis in self.axes])
+        if self.flat is None:
+            return part
+        return part[(slice(None),) * self.flat + (ts.newaxis,)]
+
+
+class Turnable(Protocol):
+    """An array that is no tensorstore."""
+
+    def turned(self, source: ArraySource, view: View, access: Access, context: bytes) -> LazyArray:
+        """Return it as a lazy array."""
+
+
 def open_chunked(
     source: ArraySource,
-    opened: Callable[[bool], ts.TensorStore],
+    opened: Callable[[bool], ts.TensorStore | Turnable],
+    view: View,
     *,
-    space: Sequence[int],
-    channel: int | None,
-    picked: Mapping[int, int],
     access: Access,
     context: bytes = b"",
     whole_shards: bool = True,
     chunk: Sequence[int] | None = None,
-) -> ChunkedArray:
+) -> LazyArray:
     """Return an array turned to (c,) z, y, x; nothing is read.
 
     Parameters
@@ -182,12 +253,8 @@ def open_chunked(
         The array as it lies.
     opened
         Opens its tensorstore, with the cache of all stores or without one.
-    space
-        Its axes z, y and x; only y and x in two dimensions.
-    channel
-        Its axis of channels, if any.
-    picked
-        The place to read along each other axis.
+    view
+        Which of its axes are read.
     access
         How to ask the store.
     context
@@ -202,22 +269,17 @@ def open_chunked(
     FormatError
         If the elements are no numbers, or a chunk is larger than 2 GiB.
     """
-    store, bulk = opened(True), opened(False)
-    if chunk is None:
-        chunk = _check_chunks(store, source.url, whole_shards)
-    kept = [i for i in range(store.rank) if i not in picked]
-    wanted = [*([] if channel is None else [channel]), *space]
-    chunks = [max(1, min(chunk[i], store.shape[i])) for i in wanted]
-    place = 0 if channel is None else 1
-    if len(space) == 2:
-        chunks.insert(place, 1)
-
-    def turned(whole: ts.TensorStore) -> ts.TensorStore:
-        part = whole[tuple(picked.get(i, slice(None)) for i in range(whole.rank))]
-        part = part.transpose([kept.index(i) for i in wanted])
-        return part[(slice(None),) * place + (ts.newaxis,)] if len(space) == 2 else part
-
-    array = ChunkedArray(turned(store), turned(bulk), source, tuple(chunks), access, context)
+    store = opened(True)
+    array: LazyArray
+    if isinstance(store, ts.TensorStore):
+        bulk = cast(ts.TensorStore, opened(False))
+        sizes = _check_chunks(store, source.url, whole_shards) if chunk is None else chunk
+        bounded = [max(1, min(c, n)) for c, n in zip(sizes, store.shape, strict=True)]
+        array = ChunkedArray(
+            view.turn_store(store), view.turn_store(bulk), source, view.of(bounded), access, context
+        )
+    else:
+        array = store.turned(source, view, access, context)
     check_readable(array, url=source.url)
     return array
 

@@ -28,6 +28,7 @@ from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.documents import parse_json
 from projectome.io.volumes.chunked import CHUNK_LIMIT, open_store, reason, sample_file
+from projectome.io.volumes.decoding import UNKNOWN, Decodable, N5Blocks
 from projectome.io.volumes.options import OpenOptions, Place, pick_time
 from projectome.io.volumes.plain import PlainArray, level_names, open_plain
 from projectome.io.volumes.zarr_attributes import read_attributes
@@ -74,6 +75,17 @@ class N5Document:
     def metadata(self) -> dict[str, Any]:
         """What tensorstore has to know of it."""
         return {name: self.content.get(name) for name in NEEDED}
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Element type."""
+        return np.dtype(str(self.content["dataType"]))
+
+    @property
+    def codec(self) -> str:
+        """Name of the compression."""
+        compression = self.content.get("compression")
+        return str(compression.get("type")) if isinstance(compression, dict) else ""
 
     def chunk_key(self, index: Sequence[int]) -> str:
         """Return the name of a block."""
@@ -238,15 +250,20 @@ def _plain(document: N5Document, said: Mapping[str, Any], options: OpenOptions) 
     return PlainArray(document, document.shape, stated, partial(_store, document, options))
 
 
-def _store(document: N5Document, options: OpenOptions, cached: bool) -> ts.TensorStore:
+def _store(document: N5Document, options: OpenOptions, cached: bool) -> ts.TensorStore | Decodable:
     spec = {"driver": "n5", "metadata": document.metadata}
     access, strict = options.access, options.strict
     try:
         return open_store(spec, url=document.url, access=access, strict=strict, cached=cached).T
     except ValueError as error:
-        raise FormatError(
-            f"The array {document.url} cannot be opened: {reason(error)}. Check its {DOCUMENT}."
-        ) from None
+        text = reason(error)
+    if document.codec == "lz4" and any(unknown in text for unknown in UNKNOWN):
+        blocks = N5Blocks(document.url, document.shape, document.chunk, document.dtype)
+        return Decodable(blocks, strict)
+    raise FormatError(
+        f"The array {document.url} cannot be opened: {text}. Check its {DOCUMENT}, or save it "
+        "again with gzip or zstd."
+    )
 
 
 def _open(arrays: Sequence[PlainArray], url: str, options: OpenOptions, *notes: Problem) -> Pyramid:
@@ -310,7 +327,14 @@ def _stacked(
     first = _plain(*level[0], options)
 
     def opened(cached: bool) -> ts.TensorStore:
-        return ts.stack([_store(part, options, cached) for part in parts])
+        found = [_store(part, options, cached) for part in parts]
+        known = [store for store in found if isinstance(store, ts.TensorStore)]
+        if len(known) < len(found):
+            raise FormatError(
+                f"{parts[0].url} has a codec that is not read for several setups at once. Open one "
+                "setup by its own address."
+            )
+        return ts.stack(known)
 
     return PlainArray(
         Stack(parts),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from projectome.core.affine import VOXELS, Affine
 from projectome.core.space import Space
-from projectome.core.volume import Kind, Pyramid, Volume
+from projectome.core.volume import Kind, LazyArray, Pyramid, Volume
 from projectome.errors import (
     AccessDeniedError,
     FormatError,
@@ -25,7 +25,6 @@ from projectome.errors import (
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.documents import parse_json
-from projectome.io.volumes.chunked import ChunkedArray
 from projectome.io.volumes.ngff import Multiscale, ome_attributes, parse_multiscale
 from projectome.io.volumes.options import (
     UNFINISHED,
@@ -327,7 +326,7 @@ def _check_ranks(image: Multiscale, documents: list[ArrayDocument], url: str) ->
 
 def _check_levels(
     image: Multiscale,
-    arrays: list[ChunkedArray],
+    arrays: list[LazyArray],
     matrices: list[NDArray[np.float64]],
     url: str,
 ) -> None:
@@ -365,7 +364,7 @@ def _compare_names(
             problems.append(Problem("warning", f"{level.path}: dimension_names", text))
 
 
-def _extent(array: ChunkedArray, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def _extent(array: LazyArray, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.abs(matrix[:3, :3]) @ np.asarray(array.shape[-3:], dtype=np.float64))
 
 
@@ -378,7 +377,7 @@ def _raise_for(found: list[Problem], url: str) -> None:
         )
 
 
-def _kind(url: str, image: Multiscale, stated: object, array: ChunkedArray) -> Kind:
+def _kind(url: str, image: Multiscale, stated: object, array: LazyArray) -> Kind:
     parts = [part for part in url.split("/") if part]
     in_labels = len(parts) > 1 and parts[-2] == "labels"
     if array.dtype.kind in "iub" and (image.labels or in_labels or stated == "labels"):

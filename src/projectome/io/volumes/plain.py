@@ -15,9 +15,9 @@ import tensorstore as ts
 
 from projectome.core.affine import Affine
 from projectome.core.space import Space
-from projectome.core.volume import Pyramid, Volume
+from projectome.core.volume import LazyArray, Pyramid, Volume
 from projectome.errors import MetadataError, ParameterError, Problem
-from projectome.io.volumes.chunked import ArraySource, ChunkedArray, open_chunked
+from projectome.io.volumes.chunked import ArraySource, Turnable, View, open_chunked
 from projectome.io.volumes.options import (
     OpenOptions,
     Place,
@@ -56,7 +56,7 @@ class PlainArray:
     source: ArraySource
     shape: tuple[int, ...]
     stated: Stated
-    opened: Callable[[bool], ts.TensorStore]
+    opened: Callable[[bool], ts.TensorStore | Turnable]
     names: tuple[str, ...] = ()
     chunk: tuple[int, ...] | None = None
 
@@ -191,7 +191,7 @@ def _axes(array: PlainArray, options: OpenOptions, problems: list[Problem]) -> s
     return axes
 
 
-def _turned(array: PlainArray, axes: str, options: OpenOptions) -> ChunkedArray:
+def _turned(array: PlainArray, axes: str, options: OpenOptions) -> LazyArray:
     url, shape = array.source.url, array.shape
     if len(axes) != len(shape):
         raise MetadataError(
@@ -202,16 +202,18 @@ def _turned(array: PlainArray, axes: str, options: OpenOptions) -> ChunkedArray:
     return open_chunked(
         array.source,
         array.opened,
-        space=[axes.index(letter) for letter in "zyx" if letter in axes],
-        channel=axes.index("c") if "c" in axes else None,
-        picked={i: pick_time(shape[i], axes[i], options, url=url) for i in extra},
+        View(
+            [axes.index(letter) for letter in "zyx" if letter in axes],
+            axes.index("c") if "c" in axes else None,
+            {i: pick_time(shape[i], axes[i], options, url=url) for i in extra},
+        ),
         access=options.access,
         chunk=array.chunk,
     )
 
 
 def _check(
-    found: Sequence[ChunkedArray],
+    found: Sequence[LazyArray],
     affines: Sequence[Affine],
     arrays: Sequence[PlainArray],
     url: str,

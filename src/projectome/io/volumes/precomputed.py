@@ -12,7 +12,7 @@ import numpy as np
 import tensorstore as ts
 
 from projectome.core.affine import Affine
-from projectome.core.volume import Pyramid, Volume
+from projectome.core.volume import LazyArray, Pyramid, Volume
 from projectome.errors import FormatError, NotFoundError, ParameterError, StoreError
 from projectome.io import stores
 from projectome.io.access import Access
@@ -20,7 +20,7 @@ from projectome.io.documents import parse_json
 from projectome.io.volumes.chunked import (
     BROKEN,
     PIECE,
-    ChunkedArray,
+    View,
     open_chunked,
     open_store,
     reason,
@@ -135,18 +135,14 @@ class PrecomputedReader:
         return Pyramid(levels, info.problems, metadata)
 
 
-def _open_scale(
-    url: str, info: Info, scale: Scale, raw: bytes, options: OpenOptions
-) -> ChunkedArray:
+def _open_scale(url: str, info: Info, scale: Scale, raw: bytes, options: OpenOptions) -> LazyArray:
     source = ScaleSource(stores.join(url, scale.key), scale, encode(scale.document))
     opened = partial(_open, url, info, scale, options)
     with_axis = info.channels > 1 or bool(info.names)
     return open_chunked(
         source,
         opened,
-        space=(2, 1, 0),
-        channel=3 if with_axis else None,
-        picked={} if with_axis else {3: 0},
+        View((2, 1, 0), 3 if with_axis else None, {} if with_axis else {3: 0}),
         access=options.access,
         context=raw,
         whole_shards=False,

@@ -9,18 +9,19 @@ from typing import Any
 
 import tensorstore as ts
 
-from projectome.core.volume import Pyramid
+from projectome.core.volume import LazyArray, Pyramid
 from projectome.errors import FormatError, NotFoundError
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.documents import parse_json
 from projectome.io.volumes.chunked import (
-    ChunkedArray,
+    View,
     open_chunked,
     open_store,
     reason,
     sample_file,
 )
+from projectome.io.volumes.decoding import UNKNOWN, Decodable, zarr_2, zarr_3
 from projectome.io.volumes.options import OpenOptions
 from projectome.io.volumes.plain import PlainArray, open_plain
 from projectome.io.volumes.zarr_attributes import read_attributes
@@ -148,7 +149,7 @@ def open_array(
     access: Access,
     strict: bool,
     context: bytes = b"",
-) -> ChunkedArray:
+) -> LazyArray:
     """Return an array turned to (c,) z, y, x; nothing is read.
 
     Parameters
@@ -176,28 +177,38 @@ def open_array(
     return open_chunked(
         document,
         partial(_open, document, access, strict),
-        space=space,
-        channel=channel,
-        picked=picked,
+        View(space, channel, picked),
         access=access,
         context=context,
     )
 
 
-def _open(document: ArrayDocument, access: Access, strict: bool, cached: bool) -> ts.TensorStore:
-    driver = "zarr3" if document.version == 3 else "zarr"
-    spec = {"driver": driver, "metadata": document.content}
+def _open(
+    document: ArrayDocument, access: Access, strict: bool, cached: bool
+) -> ts.TensorStore | Decodable:
+    driver, read = ("zarr3", zarr_3) if document.version == 3 else ("zarr", zarr_2)
+    spec = {"driver": driver, "metadata": _known(document)}
     try:
         return open_store(spec, url=document.url, access=access, strict=strict, cached=cached)
     except ValueError as error:
         text = reason(error)
-        codec = ""
-        if "not registered" in text:
-            codec = " It uses a codec that cannot be read; save it with blosc, zstd or gzip."
-        raise FormatError(
-            f"The array {document.url} cannot be opened: {text}.{codec} Check its "
-            + ("zarr.json." if document.version == 3 else ".zarray.")
-        ) from None
+    if any(unknown in text for unknown in UNKNOWN):
+        form = read(document.content, document.chunk_key, document.url)
+        return Decodable(form, strict)
+    raise FormatError(
+        f"The array {document.url} cannot be opened: {text}. Check its "
+        + ("zarr.json." if document.version == 3 else ".zarray.")
+    )
+
+
+def _known(document: ArrayDocument) -> dict[str, Any]:
+    """Return the metadata without what tensorstore refuses and nobody needs to decode."""
+    compressor = document.content.get("compressor")
+    if document.version == 2 and isinstance(compressor, dict) and compressor.get("id") == "zstd":
+        # Whether a frame has a checksum stands in the frame.
+        plain = {name: value for name, value in compressor.items() if name != "checksum"}
+        return {**document.content, "compressor": plain}
+    return document.content
 
 
 def open_bare(documents: Sequence[ArrayDocument], options: OpenOptions, *, url: str) -> Pyramid:
