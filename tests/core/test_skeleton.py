@@ -10,7 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from projectome.core.affine import Affine
-from projectome.core.skeleton import Skeleton, parents_first
+from projectome.core.skeleton import Skeleton, parents_first, spanning_parents
 from projectome.core.space import Space
 from projectome.errors import ShapeError, SpaceMismatchError
 from projectome.testing import strategies as draws
@@ -122,6 +122,15 @@ def test_edges_in_any_order_and_direction_give_the_same_forest(skeleton, data):
         np.sort(found.coordinates[found.roots], axis=0),
         np.sort(skeleton.coordinates[skeleton.roots], axis=0),
     )
+
+
+@given(draws.skeletons(), st.data())
+def test_a_forest_is_rooted_at_its_first_nodes(skeleton, data):
+    """Edges given twice, either way round, and from a node to itself change nothing."""
+    edges = [*skeleton.edges.tolist(), *skeleton.edges[:, ::-1].tolist()]
+    edges += [[node, node] for node in range(0, len(skeleton), 3)]
+    found = spanning_parents(skeleton.coordinates, data.draw(st.permutations(edges)))
+    np.testing.assert_array_equal(found, skeleton.parent)
 
 
 @given(st.integers(1, 15), st.integers(0, 40), st.integers(0, 2**32 - 1))

@@ -365,6 +365,12 @@ def spanning_parents(
             f"Edges and roots are nodes 0 to {len(positions) - 1}; they name "
             f"{named.min()} to {named.max()}."
         )
+    low, high = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0).T
+    parents = np.full(len(positions), -1, dtype=np.int64)
+    parents[high] = low
+    if len(np.unique(high)) == len(high) and (parents[np.asarray(roots, np.int64)] < 0).all():
+        # Each node has one neighbour before it or none: a forest, and this is its only rooting.
+        return parents
     return _rooted(len(positions), _shortest_forest(positions, pairs), roots)
 
 
