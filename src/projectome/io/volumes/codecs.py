@@ -115,6 +115,26 @@ def _layer(name: str, config: Config, dtype: np.dtype[np.generic], size: int | N
     raise FormatError("it is not known")
 
 
+def unpacked(name: str, data: bytes, *, limit: int) -> bytes:
+    """Return what a compressor packed.
+
+    Parameters
+    ----------
+    name
+        Of the compressor.
+    data
+        What it made.
+    limit
+        Largest result [bytes].
+
+    Raises
+    ------
+    FormatError
+        If it is broken, or unpacks to more.
+    """
+    return _unpacked(data, unpack=COMPRESSORS[name]({}), limit=limit, exact=False)
+
+
 def _filter(name: str, config: Config, size: int) -> Layer:
     """Return the layer of a codec that keeps elements and may change their type."""
     inner, outer = ("decode_dtype", "encode_dtype") if name == "astype" else ("dtype", "astype")
@@ -216,6 +236,14 @@ def _zstd_bounded(data: bytes, limit: int) -> bytes:
     return bytes(imagecodecs.zstd_decode(data, out=bytearray(limit)))
 
 
+def _brotli(config: Config) -> Callable[[bytes, int], bytes]:
+    return _brotli_bounded
+
+
+def _brotli_bounded(data: bytes, limit: int) -> bytes:
+    return bytes(imagecodecs.brotli_decode(data, out=bytearray(limit)))
+
+
 def _blosc(config: Config) -> Callable[[bytes, int], bytes]:
     return _blosc_sized
 
@@ -236,6 +264,7 @@ COMPRESSORS: dict[str, Callable[[Config], Callable[[bytes, int], bytes]]] = {
     "lzma": _lzma,
     "lz4": _lz4,
     "zstd": _zstd,
+    "brotli": _brotli,
     "blosc": _blosc,
 }
 CHECKSUMS = ("crc32", "crc32c", "adler32", "fletcher32")

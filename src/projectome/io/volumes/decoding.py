@@ -73,7 +73,7 @@ class ChunkFormat(Protocol):
     def fetch(self, index: Sequence[int], access: Access) -> bytes | None:
         """Return what is stored of a chunk; None if it is missing."""
 
-    def decode(self, data: bytes) -> Array:
+    def decode(self, data: bytes, index: Sequence[int]) -> Array:
         """Return the elements of a chunk.
 
         Raises
@@ -160,7 +160,7 @@ class DecodedArray:
         try:
             data = self.form.fetch(chunk, self.access)
             if data is not None:
-                decoded = self.form.decode(data)
+                decoded = self.form.decode(data, chunk)
                 if any(s.stop > n for s, n in zip(inside, decoded.shape, strict=True)):
                     raise FormatError(f"it has the shape {decoded.shape}, which is too small")
                 found[tuple(target)] = decoded[tuple(inside)]
@@ -339,7 +339,7 @@ class Chunks:
         number = int(np.ravel_multi_index(inner, self.shard))
         return fetch_inner(url, number, math.prod(self.shard), self.sharding, access)
 
-    def decode(self, data: bytes) -> Array:
+    def decode(self, data: bytes, index: Sequence[int]) -> Array:
         """Return the elements of a chunk."""
         for step in self.steps:
             data = step(data)
@@ -470,7 +470,7 @@ class N5Blocks:
         """Return what is stored of a block; None if it is missing."""
         return fetch(self.url, "/".join(str(i) for i in reversed(index)), access)
 
-    def decode(self, data: bytes) -> Array:
+    def decode(self, data: bytes, index: Sequence[int]) -> Array:
         """Return the elements of a block, fewer at the far ends."""
         rank = len(self.shape)
         mode, axes = struct.unpack_from(">HH", data) if len(data) >= 4 + 4 * rank else (9, 0)

@@ -17,6 +17,8 @@ from projectome.errors import FormatError, NotFoundError, ParameterError, StoreE
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.documents import parse_json
+from projectome.io.packed import GZIP, gunzip
+from projectome.io.reading import DOCUMENT_LIMIT
 from projectome.io.volumes.chunked import (
     BROKEN,
     PIECE,
@@ -26,9 +28,11 @@ from projectome.io.volumes.chunked import (
     reason,
     sample_file,
 )
+from projectome.io.volumes.decoding import Decodable
 from projectome.io.volumes.ngff_write import encode
 from projectome.io.volumes.options import OpenOptions, Place, chosen_channels, name_of
 from projectome.io.volumes.precomputed_info import TYPE, Info, Scale, parse_info
+from projectome.io.volumes.precomputed_packed import PackedChunks, packed_ending
 
 SHARDED = "neuroglancer_uint64_sharded"
 
@@ -45,11 +49,14 @@ class ScaleSource:
         What the ``info`` says of it.
     raw
         The same as bytes.
+    ending
+        How the names of packed chunks end.
     """
 
     url: str
     scale: Scale
     raw: bytes = field(repr=False)
+    ending: str = ""
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -59,7 +66,7 @@ class ScaleSource:
     def sample(self, index: Sequence[int], access: Access) -> bytes:
         """Return the name, the size and both ends of a chunk."""
         if "sharding" not in self.scale.settings:
-            return sample_file(self.url, self.scale.chunk_key(index), access)
+            return sample_file(self.url, self.scale.chunk_key(index) + self.ending, access)
         number = self.scale.chunk_number(index)
         try:
             chunk = stores.wait(self._shards(access).read(struct.pack(">Q", number)), url=self.url)
@@ -105,6 +112,8 @@ class PrecomputedReader:
         raw = place.documents("info")["info"]
         if not isinstance(raw, bytes):
             raise raw or NotFoundError(f"There is no {where}. Check the address.")
+        if raw.startswith(GZIP):  # a store that says so in a header alone
+            raw = gunzip(raw, url=where, limit=DOCUMENT_LIMIT)
         document = parse_json(raw, url=where)
         stated = document.get("@type", TYPE)
         if stated != TYPE or "scales" not in document:
@@ -136,8 +145,10 @@ class PrecomputedReader:
 
 
 def _open_scale(url: str, info: Info, scale: Scale, raw: bytes, options: OpenOptions) -> LazyArray:
-    source = ScaleSource(stores.join(url, scale.key), scale, encode(scale.document))
-    opened = partial(_open, url, info, scale, options)
+    folder = stores.join(url, scale.key)
+    ending = "" if "sharding" in scale.settings else packed_ending(folder)
+    source = ScaleSource(folder, scale, encode(scale.document), ending)
+    opened = partial(_open, source, info, url, options)
     with_axis = info.channels > 1 or bool(info.names)
     return open_chunked(
         source,
@@ -149,7 +160,12 @@ def _open_scale(url: str, info: Info, scale: Scale, raw: bytes, options: OpenOpt
     )
 
 
-def _open(url: str, info: Info, scale: Scale, options: OpenOptions, cached: bool) -> ts.TensorStore:
+def _open(
+    source: ScaleSource, info: Info, url: str, options: OpenOptions, cached: bool
+) -> ts.TensorStore | Decodable:
+    scale = source.scale
+    if source.ending:
+        return Decodable(PackedChunks(source.url, info, scale, source.ending), options.strict)
     spec = {
         "driver": "neuroglancer_precomputed",
         "multiscale_metadata": info.metadata,
