@@ -78,6 +78,20 @@ def test_the_axes_of_the_raw_brain_are_those_of_its_picture(replicas):
     assert (seen.transpose(1, 0, 2)[::-1] == tissue).all()
 
 
+def test_detected_cells_lie_on_somata(replicas):
+    asset = replicas / "aind-open-data" / aind.SMART_STITCHED
+    cells = np.loadtxt(
+        asset / "image_cell_segmentation/cell_Ex_561_Em_593/cell_likelihoods.csv",
+        delimiter=",",
+        skiprows=1,
+        usecols=(0, 1, 2),
+        dtype=int,
+    )
+    seen = open_volume(str(asset / "processed/OMEZarr/Ex_561_Em_593.zarr"))[0].read(channel=0)
+    assert len(cells) == len(phantom_brain(0).neurons)
+    assert (seen[tuple(cells.T)] > np.percentile(seen, 99)).all()
+
+
 def test_the_axes_of_expanded_brains_are_those_of_their_pictures(replicas):
     """The phantom runs posterior, inferior, right; the picture right, superior, posterior."""
     light = phantom_brain(0).light

@@ -52,7 +52,7 @@ CHANNELS = ("Ex_445_Em_469", "Ex_561_Em_593")
 def aind_open_data(folder: Path, seed: int, zoom: int) -> None:
     """Write the bucket of the Allen Institute for Neural Dynamics."""
     brain = phantom_brain(seed, zoom)
-    smartspim(folder, brain.light, brain.tissue)
+    smartspim(folder, brain)
     exaspim(folder, brain)
     write(folder / "ecephys_661398_2023-03-31_17-01-09" / "subject.json", {"subject_id": "661398"})
     write(folder / "behavior_700001_2024-02-02_10-00-00" / "subject.json", {})
@@ -63,10 +63,12 @@ def aind_open_data(folder: Path, seed: int, zoom: int) -> None:
 # SmartSPIM
 
 
-def smartspim(folder: Path, light: Array, tissue: Array) -> None:
+def smartspim(folder: Path, brain: Brain) -> None:
     """Write two brains: one in the layout of 2023, one in that of 2025."""
     # Axes of the image: Z from superior to inferior, Y from posterior to anterior, X to the right.
-    seen = [np.ascontiguousarray(v.transpose(1, 0, 2)[:, ::-1]) for v in (tissue, light)]
+    seen = [np.ascontiguousarray(v.transpose(1, 0, 2)[:, ::-1]) for v in brain[1::-1]]
+    somata = np.array([tree.coordinates[0] for tree in brain.neurons])[:, [1, 0, 2]]
+    somata[:, 1] = seen[0].shape[1] - 1 - somata[:, 1]
     raw = folder / SMART_RAW
     _smartspim_raw(raw, seen[0], "652506", "2023-01-06T10:22:14")
     stitched = folder / SMART_STITCHED
@@ -74,14 +76,14 @@ def smartspim(folder: Path, light: Array, tissue: Array) -> None:
         path = stitched / "processed" / "OMEZarr" / f"{channel}.zarr"
         write_ome_zarr(path, image, voxel_size=(2.0, 1.8, 1.8), levels=5, channel=channel)
     _derived(stitched, "652506", SMART_RAW, "Image tile fusing")
-    _smartspim_results(stitched, "Ex_561_Em_593", seen[1])
+    _smartspim_results(stitched, "Ex_561_Em_593", seen[1], somata.round().astype(int))
     _smartspim_raw(folder / SMART_NEW_RAW, seen[0], "786846", "2025-05-01T13:11:05")
     newer = folder / SMART_NEW
     path = newer / "image_tile_fusing" / "OMEZarr" / "Ex_639_Em_680.zarr"
     coarse = halved(seen[1])
     write_ome_zarr(path, coarse, voxel_size=(2.0, 1.8, 1.8), levels=4, channel="Ex_639_Em_680")
     _derived(newer, "786846", SMART_NEW_RAW, "Image tile fusing")
-    _smartspim_results(newer, "Ex_639_Em_680", coarse)
+    _smartspim_results(newer, "Ex_639_Em_680", coarse, somata.astype(int) // 2)
 
 
 def _smartspim_raw(raw: Path, image: Array, subject: str, start: str) -> None:
@@ -127,7 +129,7 @@ def _smartspim_raw(raw: Path, image: Array, subject: str, start: str) -> None:
     _core_files(raw, subject, "SmartSPIM")
 
 
-def _smartspim_results(asset: Path, channel: str, image: Array) -> None:
+def _smartspim_results(asset: Path, channel: str, image: Array, cells: Array) -> None:
     """Write registration, cells and counts of one channel."""
     small = halved(halved(image)).transpose(2, 1, 0)
     spacing = (0.025, 0.025, 0.025)
@@ -140,19 +142,18 @@ def _smartspim_results(asset: Path, channel: str, image: Array) -> None:
     metadata = aligned / "metadata" / "registration_metadata"
     for name in ("prep_percNorm", "moved_rigid", "moved_ls_to_template", "moved_ccf_anno_to_ls"):
         write(metadata / f"{name}.nii.gz", nifti(small, spacing))
-    bright = np.argwhere(image > np.percentile(image, 99.97))[::7][:40]
-    cells = asset / "image_cell_segmentation" / f"cell_{channel}"
+    found = asset / "image_cell_segmentation" / f"cell_{channel}"
     rows = ["Z,Y,X,Z_center,Y_center,X_center,dist,r,fg,bg"]
-    rows += [f"{z},{y},{x},{z}.0,{y}.0,{x}.0,0.5,3.0,900.0,120.0" for z, y, x in bright]
-    write(cells / "cell_likelihoods.csv", "\n".join(rows) + "\n")
-    write(cells / "detected_cells.xml", cell_counter(bright))
+    rows += [f"{z},{y},{x},{z}.0,{y}.0,{x}.0,0.5,3.0,900.0,120.0" for z, y, x in cells]
+    write(found / "cell_likelihoods.csv", "\n".join(rows) + "\n")
+    write(found / "detected_cells.xml", cell_counter(cells))
     quantified = asset / "image_cell_quantification" / f"quant_{channel}"
     columns = "ID,Acronym,Name,Struct_Info,Struct_area_um3,Left,Right,Total"
     write(
         quantified / "cell_count_by_region.csv",
         f"{columns}\n315,Isocortex,Isocortex,hemi,120000,11,12,23\n",
     )
-    write(quantified / "transformed_cells.xml", cell_counter(bright))
+    write(quantified / "transformed_cells.xml", cell_counter(cells))
     write(asset / "neuroglancer_config.json", {"ng_link": "", "layers": [{"name": channel}]})
 
 
