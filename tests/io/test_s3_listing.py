@@ -120,7 +120,9 @@ def test_an_answer_may_not_declare_anything():
     with pytest.raises(FormatError, match="document type"):
         read_page(evil, url="s3://b")
     with pytest.raises(FormatError, match="not XML"):
-        read_page(b"<html>", url="s3://b")
+        read_page(b"<ListBucketResult>", url="s3://b")
+    with pytest.raises(FormatError, match=r"no S3 store.*--endpoint"):
+        read_page(b"<html></html>", url="s3://b")
 
 
 @given(st.binary(max_size=300))
@@ -140,7 +142,7 @@ def test_names_that_begin_with_a_text(replica_buckets):
         replica_buckets.asked.clear()
         found = stores.list_beginning("s3://aind-open-data", beginning, access=how)
         assert found == [e for e in whole if e.name.startswith(beginning)]
-        assert len(replica_buckets.asked) == len(found) + 1
+        assert len(replica_buckets.asked) == 1
     inner = stores.list_beginning("s3://e11bio-prism/ls/images/precomputed", "pre_mask", access=how)
     assert [e.name for e in inner] == ["pre_mask_dense_seg", "pre_mask_local_seg_spines"]
     assert all(a.name < b.name for a, b in pairwise(whole))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import io
 import os
+import time
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import IO, Any
@@ -23,7 +25,7 @@ from projectome.io.access import (
     shared_credentials,
 )
 from projectome.io.address import Address, parse
-from projectome.io.failures import mapped
+from projectome.io.failures import mapped, translate
 
 CACHE_LIMIT = 32 * 2**20
 """What a block shares with the next is worth keeping, and hardly more [bytes]."""
@@ -32,6 +34,14 @@ PATIENCE = 60.0
 """Seconds that a request may take before its size is looked at."""
 SLOWEST = 100_000
 """Bytes a second below which a transfer counts as broken."""
+CONNECTING = 5.0
+"""Seconds after which nobody listens."""
+SILENCE = 30.0
+"""Seconds without a byte after which a transfer counts as broken."""
+TRYING = 30.0
+"""Seconds after which a request that failed is not tried again."""
+LONGEST = 600.0
+"""Seconds that one request may take at all."""
 
 
 @functools.cache
@@ -80,6 +90,29 @@ def wait(future: Any, *, url: str, doing: str = "read", nbytes: int = 0) -> Any:
     """
     with mapped(url, doing):
         return future.result(timeout=PATIENCE + nbytes / SLOWEST)
+
+
+def in_time(answer: Any, *, url: str) -> Iterator[Any]:
+    """Yield the pieces of what obstore gets, as long as they come fast enough.
+
+    Parameters
+    ----------
+    answer
+        Of ``obstore.get``.
+    url
+        Whose it is, for the error.
+
+    Raises
+    ------
+    TransferError
+        If it comes below 100 kB/s for longer than a minute.
+    """
+    began, size = time.monotonic(), 0
+    for piece in answer.stream():
+        size += len(piece)
+        yield piece
+        if time.monotonic() - began > PATIENCE + size / SLOWEST:
+            raise translate(TimeoutError(), url, "read")
 
 
 def kvstore_spec(
@@ -200,13 +233,13 @@ def _bucket(scheme: str, root: str, how: Access) -> Any:
     common: dict[str, Any] = {
         "client_options": {
             "allow_http": True,
-            "connect_timeout": "5s",
-            "read_timeout": "30s",
-            "timeout": "10m",
+            "connect_timeout": timedelta(seconds=CONNECTING),
+            "read_timeout": timedelta(seconds=SILENCE),
+            "timeout": timedelta(seconds=LONGEST),
         },
         "retry_config": {
             "max_retries": 8,
-            "retry_timeout": timedelta(seconds=30),
+            "retry_timeout": timedelta(seconds=TRYING),
             "backoff": {
                 "init_backoff": timedelta(milliseconds=50),
                 "max_backoff": timedelta(seconds=2),

@@ -33,11 +33,40 @@ STATUS: dict[str, type[StoreError]] = {
     "INTERNAL": TransferError,
     "UNKNOWN": TransferError,
 }
+CODES: dict[str, type[StoreError]] = {
+    "401 Unauthorized": AccessDeniedError,
+    "403 Forbidden": AccessDeniedError,
+    "404 Not Found": NotFoundError,
+    "400 Bad Request": AccessDeniedError,
+    "edirect": StoreError,
+    " 302 Found": StoreError,
+    "non-partial": StoreError,
+}
+"""What obstore says without an error class of its own."""
+HINTS = {
+    r"400 Bad Request": (
+        "The store refuses the request itself: credentials that have run out are the usual reason. "
+        "Renew them, or ask with --anonymous."
+    ),
+    r"edirect|30\d \w+$": (
+        "The store sends the request elsewhere. Check the address, --endpoint and the region (set "
+        "it with: projectome config set region NAME)."
+    ),
+    r"non-partial|Range request not supported": (
+        "The server does not send parts of files. Fetch the file first: projectome download URL "
+        "FOLDER"
+    ),
+    r"Content-Length Header missing": (
+        "The server does not say how long the file is. Fetch it with other tools, or use its s3:// "
+        "address."
+    ),
+}
+"""Better ways out, by what is said."""
 WAY_OUT: dict[type[StoreError], str] = {
     NotFoundError: "Check the address; list what is there with: projectome ls FOLDER",
     AccessDeniedError: (
-        "Check your rights to it. A private bucket needs --signed and AWS credentials, another "
-        "service its --endpoint."
+        "Check your rights to it. A private bucket needs --signed and AWS credentials that have "
+        "not run out, another service its --endpoint."
     ),
     StorageFullError: "Free some space, or choose another place; what is finished is kept.",
     TransferError: "Try again: the network or the store may be busy. Check --endpoint too.",
@@ -71,8 +100,13 @@ def mapped(url: str, doing: str) -> Iterator[None]:
 
 def translate(error: Exception, url: str, doing: str) -> StoreError:
     """Return the error of projectome that says what a third party's means."""
-    kind = _kind(error)
-    return kind(f"Cannot {doing} {url}: {summary(error)}. {WAY_OUT[kind]}")
+    kind, said = _kind(error), summary(error)
+    return kind(f"Cannot {doing} {plain(url)}: {said}. {way_out(kind, said)}")
+
+
+def way_out(kind: type[StoreError], said: str) -> str:
+    """Return what to do about an error of a kind, for which a store said something."""
+    return next((hint for sign, hint in HINTS.items() if re.search(sign, said)), WAY_OUT[kind])
 
 
 def _kind(error: Exception) -> type[StoreError]:
@@ -86,10 +120,9 @@ def _kind(error: Exception) -> type[StoreError]:
     exceptions = obstore.exceptions
     if isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
         return AccessDeniedError
-    if isinstance(error, exceptions.GenericError):
-        denied = re.search(r"\b(401 Unauthorized|403 Forbidden)\b", str(error))
-        return AccessDeniedError if denied else TransferError
     text = str(error)
+    if isinstance(error, exceptions.GenericError):
+        return next((kind for code, kind in CODES.items() if code in text), TransferError)
     if "No space left" in text or "quota exceeded" in text.lower():
         return StorageFullError
     if "ermission denied" in text:
@@ -106,6 +139,12 @@ def summary(error: Exception) -> str:
         return error.strerror
     text = re.sub(r"\s*\[(tensorstore_spec|source locations)=.*", "", str(error), flags=re.DOTALL)
     first = re.split(r"\n|: <", text.strip(), maxsplit=1)[0]
-    # Names out of a store may be in it, and the text goes to a terminal.
-    plain = "".join(c if c.isprintable() else "?" for c in first[:400])
-    return (plain or type(error).__name__).rstrip(".")
+    first = re.sub(r"Generic (S3|GCS|HTTP) error: |Error performing list request: ", "", first)
+    first = re.sub(r"Error performing [A-Z]+ \S+ in \S+(, after .*?)? +- ", "", first)
+    first = re.sub(r"Server returned non-2xx status code: ", "the store answered ", first)
+    return plain(first[:400]).rstrip(".: ") or type(error).__name__
+
+
+def plain(text: str) -> str:
+    """Return a text without what would steer a terminal; names out of a store may be in it."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -17,7 +17,7 @@ import obstore.exceptions
 from projectome.errors import AccessDeniedError, NotFoundError, StoreError, TransferError
 from projectome.io.access import Access
 from projectome.io.address import Address, parse
-from projectome.io.clients import archive_members, bucket, kvstore, wait
+from projectome.io.clients import archive_members, bucket, in_time, kvstore, wait
 from projectome.io.failures import mapped
 from projectome.io.reading import in_tensorstore, open_file
 
@@ -80,7 +80,11 @@ def file_at(url: str, *, access: Access | None = None) -> Item | None:
     try:
         with mapped(url, "look up"):
             return _item(obstore.head(bucket(address, how), address.path), name)
-    except (NotFoundError, AccessDeniedError):  # S3 denies what it may not say is missing
+    except NotFoundError:
+        return None
+    except AccessDeniedError:  # S3 denies what it may not say is missing
+        if address.scheme in ("http", "https"):
+            raise
         return None
 
 
@@ -272,7 +276,7 @@ class Fetcher:
         with mapped(url, "read"):
             try:
                 stream = obstore.get(bucket(address, self.access), address.path, options=options)
-                for piece in stream.stream():
+                for piece in in_time(stream, url=url):
                     yield memoryview(piece)
             except obstore.exceptions.PreconditionError as error:
                 raise TransferError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,12 +17,16 @@ import obstore.exceptions
 from projectome.errors import FormatError, NotFoundError, StoreError
 from projectome.io.access import Access
 from projectome.io.address import Address, parse
-from projectome.io.clients import archive_members, bucket, kvstore, open_whole, wait
+from projectome.io.clients import archive_members, bucket, in_time, kvstore, open_whole, wait
 from projectome.io.failures import mapped, translate
 from projectome.io.s3_listing import pages
 
 DOCUMENT_LIMIT = 64 * 2**20
 """Largest document that is read whole [bytes]."""
+WHOLE_LIMIT = 2**20
+"""What is read in vain at most where a server does not send parts [bytes]."""
+PATIENT = 10.0
+"""Seconds after which a piece that failed is not asked for in another way."""
 AT_A_TIME = 32
 """Remote documents fetched at the same time."""
 LAST = "\U0010ffff"
@@ -72,8 +77,8 @@ def read_bytes(url: str, *, access: Access | None = None, limit: int = DOCUMENT_
                 data = file.read(limit + 1)
         else:
             answer = obstore.get(bucket(address, access), address.path)
-            size = answer.meta["size"]
-            data = bytes(answer.bytes()) if size <= limit else b"\0" * (limit + 1)
+            small = answer.meta["size"] <= limit
+            data = body(answer, url=url, limit=limit + 1) if small else b"\0" * (limit + 1)
     if len(data) > limit:
         raise FormatError(
             f"{url} is larger than {limit} bytes, which no document of this kind should be. Check "
@@ -166,10 +171,16 @@ def _read_range(
 ) -> tuple[bytes, int]:
     """Return a piece of an object and the size of the whole, with one request if it can be."""
     span: Any = (start, start + length) if start >= 0 else {"suffix": -start}
+    began = time.monotonic()
     try:
         answer = obstore.get(store, address.path, options={"range": span})
-        return bytes(answer.bytes())[:length], int(answer.meta["size"])
-    except obstore.exceptions.GenericError:
+        return body(answer, url=url, limit=length)[:length], int(answer.meta["size"])
+    except (obstore.exceptions.GenericError, obstore.exceptions.NotSupportedError) as error:
+        said = str(error)
+        if "non-partial" in said or "Range request not supported" in said:
+            return _part_of_whole(address, start, length, store, url)
+        if time.monotonic() - began > PATIENT:
+            raise translate(error, url, "read") from error
         # Ranges beyond the end, and of empty objects, are refused: look how much there is.
         with mapped(url, "read"):
             size = int(obstore.head(store, address.path)["size"])
@@ -180,6 +191,49 @@ def _read_range(
             return bytes(obstore.get_range(store, address.path, start=first, end=last)), size
     except (obstore.exceptions.BaseError, OSError) as error:
         raise translate(error, url, "read") from error
+
+
+def _part_of_whole(
+    address: Address, start: int, length: int, store: Any, url: str
+) -> tuple[bytes, int]:
+    """Return a piece of a file on a server that sends files whole, as simple ones do."""
+    with mapped(url, "read"):
+        answer = obstore.get(store, address.path)
+        size = int(answer.meta["size"])
+        first = max(0, start + size if start < 0 else start)
+        stop = min(size, first + length)
+        if stop > WHOLE_LIMIT:
+            raise StoreError(
+                f"{url}: the server does not send parts of files, and it is too large to be read "
+                "whole for each. Fetch it first: projectome download URL FOLDER"
+            )
+        return body(answer, url=url, limit=stop)[first:stop], size
+
+
+def body(answer: Any, *, url: str, limit: int) -> bytes:
+    """Return the first bytes of what obstore gets, in time.
+
+    Parameters
+    ----------
+    answer
+        Of ``obstore.get``.
+    url
+        Whose it is, for the error.
+    limit
+        No more is read [bytes].
+
+    Raises
+    ------
+    TransferError
+        If it comes more slowly than any transfer should.
+    """
+    parts, size = [], 0
+    for piece in in_time(answer, url=url):
+        parts.append(bytes(piece))
+        size += len(parts[-1])
+        if size >= limit:
+            break
+    return b"".join(parts)[:limit]
 
 
 def open_file(url: str, *, access: Access | None = None, buffer: int = 2**18) -> IO[bytes]:
@@ -284,7 +338,7 @@ def list_folder(url: str, *, access: Access | None = None) -> list[Entry]:
             with os.scandir(address.path) as found:
                 entries = [Entry(e.name, None if e.is_dir() else _size(e)) for e in found]
         else:
-            entries = _list_objects(address, access)
+            entries = _list_objects(address, access or Access.of())
     if not entries and (address.scheme != "file" or address.member):
         raise NotFoundError(f"Nothing below {url}. Check the address and the spelling.")
     return sorted(entries, key=lambda entry: entry.name)
@@ -296,8 +350,8 @@ def list_beginning(url: str, beginning: str, *, access: Access | None = None) ->
     Parameters
     ----------
     url
-        A folder, or a prefix of an object store. There one request is made for each name found,
-        whatever else lies beside them.
+        A folder, or a prefix of an object store. There whatever lies beside them costs nothing:
+        one request is made for a thousand names, or for each name where requests are signed.
     beginning
         How the names begin; no slash in it.
     access
@@ -313,13 +367,13 @@ def list_beginning(url: str, beginning: str, *, access: Access | None = None) ->
     StoreError
         If the store cannot be listed.
     """
-    address = parse(url)
+    address, how = parse(url), access or Access.of()
     if address.scheme not in ("s3", "gs"):
         return [e for e in list_folder(url, access=access) if e.name.startswith(beginning)]
-    try:
-        return list(_beginning(address, beginning, bucket(address, access)))
-    except (obstore.exceptions.BaseError, OSError) as error:
-        return _any_names(address, access, error, beginning)
+    if _page_by_page(address, how):
+        return sorted(_any_names(address, how, beginning), key=lambda entry: entry.name)
+    with mapped(url, "list"):
+        return list(_beginning(address, beginning, bucket(address, how)))
 
 
 def _beginning(address: Address, beginning: str, store: Any) -> Iterator[Entry]:
@@ -330,32 +384,28 @@ def _beginning(address: Address, beginning: str, store: Any) -> Iterator[Entry]:
         # request begins behind all that is in it.
         page = next(obstore.list(store, below or None, offset=after, chunk_size=1), None)
         key = page[0]["path"].removeprefix(below) if page else ""
-        if not page or not key.startswith(beginning):
+        if not page or not key.startswith(beginning) or below + key <= after:
             return
         name, slash, _ = key.partition("/")
         yield Entry(name, None if slash else page[0]["size"])
         after = f"{below}{name}/{LAST}" if slash else f"{below}{name}"
 
 
-def _list_objects(address: Address, access: Access | None) -> list[Entry]:
-    try:
-        prefix = address.path.strip("/")
-        answer = obstore.list_with_delimiter(bucket(address, access), prefix or None)
-    except (obstore.exceptions.BaseError, OSError) as error:
-        return _any_names(address, access, error)
+def _list_objects(address: Address, how: Access) -> list[Entry]:
+    if _page_by_page(address, how):
+        return _any_names(address, how)
+    prefix = address.path.strip("/")
+    answer = obstore.list_with_delimiter(bucket(address, how), prefix or None)
     entries = [Entry(_last(p)) for p in answer["common_prefixes"]]
     return entries + [Entry(_last(o["path"]), o["size"]) for o in answer["objects"]]
 
 
-def _any_names(
-    address: Address, access: Access | None, error: Exception, beginning: str = ""
-) -> list[Entry]:
-    """List again where the client refuses a name, or raise what it says."""
-    how = access or Access.of()
-    refused = isinstance(error, obstore.exceptions.InvalidPathError)
-    refused = refused or "invalid list response" in str(error)
-    if not refused or address.scheme != "s3" or how.signed:
-        raise translate(error, str(address), "list") from error
+def _page_by_page(address: Address, how: Access) -> bool:
+    """Say whether it is listed within bounds, and whatever its names are."""
+    return address.scheme == "s3" and not how.signed
+
+
+def _any_names(address: Address, how: Access, beginning: str = "") -> list[Entry]:
     below = len(address.path) + 1 if address.path else 0
     entries = []
     for page in pages(address, how, beginning=beginning):

@@ -1,8 +1,9 @@
-"""Listing an S3 bucket page by page, whatever its keys are.
+"""Listing an S3 bucket page by page, whatever its keys are, and whatever answers.
 
 The client for everything else refuses a whole listing for one key that no path can be: one with
-control characters in it, or an empty name. Public buckets have such keys. Requests here are
-anonymous.
+control characters in it, or an empty name. Public buckets have such keys. It also believes any
+answer: one without end, or of a length that no memory holds. Requests here are anonymous, bounded
+in size, number and time, and follow no redirect.
 
 References
 ----------
@@ -19,17 +20,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_plus, urlencode
 
-from projectome.errors import AccessDeniedError, NotFoundError, StoreError, TransferError
+from projectome.errors import (
+    AccessDeniedError,
+    FormatError,
+    NotFoundError,
+    StoreError,
+    TransferError,
+)
 from projectome.io.access import FALLBACK_REGION, Access, bucket_region
 from projectome.io.address import Address
-from projectome.io.failures import WAY_OUT
-from projectome.io.markup import elements
+from projectome.io.failures import plain, way_out
+from projectome.io.markup import elements, root_name
 
 LARGEST = 16 * 2**20
 """Largest page that is read [bytes]; a thousand keys of 1 kB, each byte escaped, are 3 MB."""
+MOST_PAGES = 5000
+"""Most pages of one folder: five million names."""
 PATIENCE = 30.0
+"""Seconds that a page may take."""
+PIECE = 2**16
 TRIES = 4
 ERRORS: dict[int, type[StoreError]] = {
+    400: AccessDeniedError,
     401: AccessDeniedError,
     403: AccessDeniedError,
     404: NotFoundError,
@@ -82,7 +94,7 @@ def pages(address: Address, access: Access, *, beginning: str = "") -> Iterator[
     query["prefix"] = below + beginning
     base = f"{_endpoint(address, access)}/{quote(address.root)}"
     token = ""
-    while True:
+    for _ in range(MOST_PAGES):
         more = {"continuation-token": token} if token else {}
         url = f"{base}?{urlencode({**query, **more}, quote_via=quote)}"
         page = read_page(_get(url, str(address)), url=str(address))
@@ -90,6 +102,10 @@ def pages(address: Address, access: Access, *, beginning: str = "") -> Iterator[
         if not page.token or page.token == token:
             return
         token = page.token
+    raise StoreError(
+        f"{address} holds more than {MOST_PAGES} pages of names, which no folder should. List "
+        "something inside it, or give the full address of what you mean."
+    )
 
 
 def _endpoint(address: Address, access: Access) -> str:
@@ -109,17 +125,47 @@ def _get(url: str, told: str) -> bytes:
     return _get_once(url, told)
 
 
+class _Still(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: who lists a bucket asks where it is first."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Let the answer stand as it is."""
+
+
+_OPENER = urllib.request.build_opener(_Still)
+
+
 def _get_once(url: str, told: str) -> bytes:
     try:
-        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
-            return bytes(answer.read(LARGEST))
+        with _OPENER.open(url, timeout=PATIENCE) as answer:
+            return _body(answer, told)
     except urllib.error.HTTPError as error:
         error.close()
-        kind = ERRORS.get(error.code, TransferError)
-        said = f"the store answered {error.code} {error.reason}"
+        kind = ERRORS.get(error.code, StoreError if error.code < 400 else TransferError)
+        said = f"the store answered {error.code} {plain(str(error.reason))}"
+        if error.code < 400:
+            said = f"the store answered {error.code}, a redirect, which is not followed"
     except (OSError, http.client.HTTPException) as error:
-        kind, said = TransferError, str(error) or type(error).__name__
-    raise kind(f"Cannot list {told}: {said}. {WAY_OUT[kind]}")
+        kind, said = TransferError, plain(str(error)) or type(error).__name__
+    raise kind(f"Cannot list {told}: {said}. {way_out(kind, said)}")
+
+
+def _body(answer: http.client.HTTPResponse, told: str) -> bytes:
+    """Return the body of an answer that ends, in time and within bounds."""
+    parts, size, end = [], 0, time.monotonic() + PATIENCE
+    while piece := answer.read1(PIECE):
+        parts.append(piece)
+        size += len(piece)
+        if size > LARGEST:
+            raise FormatError(
+                f"Cannot list {told}: a page of more than {LARGEST} bytes came. What answers is no "
+                "S3 store; check --endpoint."
+            )
+        if time.monotonic() > end:
+            raise TimeoutError("no answer in time")
+    if answer.length:
+        raise http.client.IncompleteRead(b"", answer.length)
+    return b"".join(parts)
 
 
 def read_page(data: bytes, *, url: str) -> Page:
@@ -139,6 +185,11 @@ def read_page(data: bytes, *, url: str) -> Page:
     """
     page = Page()
     key, size, encoded, truncated = "", 0, False, False
+    if root_name(data) != "ListBucketResult":
+        raise FormatError(
+            f"Cannot list {url}: what answered is no S3 store, for it sent no listing. Check "
+            "--endpoint."
+        )
     for element in elements(data, url=url):
         match element.path.partition("/")[2]:
             case "EncodingType":

@@ -162,9 +162,12 @@ class Place:
             if local is not None:
                 raise
             return cls(url, access)
-        # A web server may answer for a folder with a page that lists it.
-        is_page = url.startswith("http") and head.lstrip().startswith(b"<")
-        return cls(url, access, None if is_page else head)
+        place = cls(url, access)
+        return place if place._is_page(head) else cls(url, access, head)
+
+    def _is_page(self, data: bytes) -> bool:
+        """Say whether it is a page: web servers answer so for folders, and for anything at all."""
+        return self.url.startswith("http") and data.lstrip().startswith(b"<")
 
     @cached_property
     def names(self) -> tuple[str, ...] | None:
@@ -190,7 +193,8 @@ class Place:
 
         def fetch(name: str) -> bytes | AccessDeniedError | None:
             try:
-                return stores.read_bytes(stores.join(self.url, name), access=self.access)
+                found = stores.read_bytes(stores.join(self.url, name), access=self.access)
+                return None if self._is_page(found) else found
             except NotFoundError:
                 return None
             except AccessDeniedError as error:
