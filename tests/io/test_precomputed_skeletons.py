@@ -1,5 +1,6 @@
 """Skeletons in neuroglancer's format: bytes by hand after the specification, and round trips."""
 
+import gzip
 import json
 import struct
 
@@ -83,6 +84,18 @@ def test_bytes_by_hand(tmp_path):
     assert one.columns["normal_1"].dtype == np.int16
     assert one.ids[0] == 2  # rooted at the soma
     assert one.skeleton.cable_length == pytest.approx(4 + 2 + 1)
+
+
+def test_values_that_cloud_volume_packed(tmp_path):
+    """On a disk their names end in .gz; behind an object store's header they do not."""
+    folder(tmp_path, s7=gzip.compress(BODY), s8=BODY)
+    (tmp_path / "9.gz").write_bytes(gzip.compress(BODY))
+    found = read_skeletons(tmp_path)
+    assert found.names == ["7", "8", "9"]
+    assert {round(s.cable_length, 3) for s in found.skeletons} == {7.0}
+    (tmp_path / "7").write_bytes(gzip.compress(gzip.compress(BODY)))
+    with pytest.raises(FormatError, match=r"bytes; .* vertices"):
+        read_skeletons(tmp_path)
 
 
 def test_a_physical_position_is_no_voxel_corner(tmp_path):

@@ -24,6 +24,7 @@ from projectome.core.space import Space
 from projectome.errors import FormatError, NotFoundError, ParameterError, Problem, StoreError
 from projectome.io.access import Access
 from projectome.io.documents import read_json, restore_space
+from projectome.io.packed import GZIP, gunzip
 from projectome.io.sharded import VALUE_LIMIT, ShardedReader, Sharding
 from projectome.io.skeletons.model import Given, Graph, NamedSkeleton, Skeletons
 from projectome.io.stores import join, list_folder, read_many
@@ -211,15 +212,18 @@ def _values(
     if info.sharding is not None:
         yield from sorted_items(ShardedReader(url, info.sharding, access=access).items(wanted))
         return
+    packed: set[int] = set()
     if wanted is None:
         try:
             names = [entry.name for entry in list_folder(url, access=access)]
-            wanted = numbered(names)
+            # On a disk, cloud-volume keeps what it packed under a name that says so.
+            packed = set(numbered(n.removesuffix(".gz") for n in names if n.endswith(".gz")))
+            wanted = sorted({*numbered(names), *packed})
         except StoreError:
             if not labels:
                 raise
             wanted = sorted(labels)
-    urls = [join(url, str(segment)) for segment in wanted]
+    urls = [join(url, f"{segment}.gz" if segment in packed else str(segment)) for segment in wanted]
     for segment, data in zip(wanted, read_many(urls, access=access, limit=max_bytes), strict=True):
         if data is not None:
             yield segment, data
@@ -269,11 +273,12 @@ def decode(
         names a vertex that is not there.
     """
     where = f"{url}: segment {segment}"
-    if len(data) < 8:
-        raise FormatError(f"{where} has {len(data)} bytes, too few for a skeleton. Fetch it again.")
-    n, edge_count = struct.unpack_from("<II", data)
     widths = [np.dtype(a.dtype).itemsize * a.components for a in info.attributes]
-    size = 8 + 12 * n + 8 * edge_count + n * sum(widths)
+    n, edge_count, size = _sizes(data, widths, where)
+    if len(data) != size and data.startswith(GZIP):
+        # Packed by cloud-volume; an object store notes that in a header alone.
+        data = gunzip(data, url=where, limit=VALUE_LIMIT)
+        n, edge_count, size = _sizes(data, widths, where)
     if len(data) != size:
         raise FormatError(
             f"{where} has {len(data)} bytes; {n} vertices and {edge_count} edges with "
@@ -297,6 +302,14 @@ def decode(
     return _graph(stored, edges, values, info, given, where).named(
         name or str(segment), space, url, facts={"id": segment}
     )
+
+
+def _sizes(data: bytes, widths: Sequence[int], where: str) -> tuple[int, int, int]:
+    """Return the numbers of vertices and edges, and of bytes that they take."""
+    if len(data) < 8:
+        raise FormatError(f"{where} has {len(data)} bytes, too few for a skeleton. Fetch it again.")
+    n, edge_count = struct.unpack_from("<II", data)
+    return n, edge_count, 8 + 12 * n + 8 * edge_count + n * sum(widths)
 
 
 def _graph(
