@@ -163,7 +163,7 @@ class N5Reader:
 
     def sniff(self, place: Place) -> bool:
         """Say whether there are N5 attributes."""
-        return place.documents(DOCUMENT)[DOCUMENT] is not None
+        return isinstance(place.documents(DOCUMENT)[DOCUMENT], bytes)
 
     def open(self, place: Place, options: OpenOptions) -> Pyramid:
         """Return the image.

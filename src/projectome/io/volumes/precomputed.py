@@ -34,6 +34,8 @@ from projectome.io.volumes.options import OpenOptions, Place, chosen_channels, n
 from projectome.io.volumes.precomputed_info import TYPE, Info, Scale, parse_info
 from projectome.io.volumes.precomputed_packed import PackedChunks, packed_ending
 
+MARKS = (b'"scales"', b'"data_type"', b"neuroglancer")
+"""One of these stands in what may be the ``info`` of a volume."""
 SHARDED = "neuroglancer_uint64_sharded"
 
 
@@ -95,8 +97,11 @@ class PrecomputedReader:
     prefix = "precomputed"
 
     def sniff(self, place: Place) -> bool:
-        """Say whether there is an ``info`` document."""
-        return place.documents("info")["info"] is not None
+        """Say whether there is an ``info`` document of neuroglancer."""
+        raw = place.documents("info")["info"]
+        return isinstance(raw, bytes) and (
+            raw.startswith(GZIP) or any(mark in raw for mark in MARKS)
+        )
 
     def open(self, place: Place, options: OpenOptions) -> Pyramid:
         """Return the volume.
@@ -116,7 +121,7 @@ class PrecomputedReader:
             raw = gunzip(raw, url=where, limit=DOCUMENT_LIMIT)
         document = parse_json(raw, url=where)
         stated = document.get("@type", TYPE)
-        if stated != TYPE or "scales" not in document:
+        if stated != TYPE:
             raise FormatError(
                 f"{where} describes {stated!r:.60}, not a volume of voxels. Open a volume beside "
                 f"it; list what is there with: projectome ls {place.url.rsplit('/', 1)[0]}"
