@@ -10,7 +10,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from projectome.core.affine import Affine
-from projectome.core.skeleton import Skeleton, parents_first, spanning_parents
+from projectome.core.forest import parents_first, spanning_parents
+from projectome.core.skeleton import Skeleton
 from projectome.core.space import Space
 from projectome.errors import ShapeError, SpaceMismatchError
 from projectome.testing import strategies as draws

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from projectome.core.affine import read_only
+from projectome.core.forest import parents_first, spanning_parents
 from projectome.core.region_graph import connected_components
-from projectome.core.skeleton import Skeleton, parents_first, spanning_parents
+from projectome.core.skeleton import Skeleton
 from projectome.core.space import Space
 from projectome.errors import FormatError, Problem, ShapeError, UnknownNameError
 from projectome.io.skeletons.swc import scale_factors

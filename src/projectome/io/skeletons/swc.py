@@ -27,7 +27,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from projectome.core.affine import read_only
-from projectome.core.skeleton import Skeleton, parents_first
+from projectome.core.forest import parents_first
+from projectome.core.skeleton import Skeleton
 from projectome.core.space import Space
 from projectome.errors import FormatError, ParameterError, Problem
 from projectome.io.skeletons.swc_text import Header, Nodes, decode, split_lines
