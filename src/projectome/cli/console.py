@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import re
 import shlex
 import sys
 import time
@@ -24,10 +25,38 @@ from projectome.core.provenance import software_version
 from projectome.errors import AccessDeniedError, CancelledError, ProjectomeError, RunError
 from projectome.settings import format_bytes, resolve
 
-STDERR = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+
+def printable(text: str) -> str:
+    r"""Return a text with what would steer a terminal escaped, as ``\x1b``; lines stay lines."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode("ascii")
+        for c in text
+    )
+
+
+class Terminal(Console):
+    """Prints texts that may hold names out of files and stores."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print texts escaped, and anything else as rich does."""
+        super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **options)
+
+
+class _Lines(logging.Formatter):
+    """Logs are looked at on terminals too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+STDERR = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 LOG = logging.getLogger("projectome")
 LOG.addHandler(logging.NullHandler())
 LOG.propagate = False
+UNPRINTABLE = re.compile(
+    "[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+"""What JSON lets pass and a terminal acts on, or cannot encode."""
 DIGITS = 4
 """Digits that the largest number of a column is shown with, if it has a fraction."""
 UNITS = ("_um", "_mm", "_bytes")
@@ -58,7 +87,7 @@ def start_log(path: Path) -> None:
             f"Cannot write the log {path}: {error.strerror}. Choose another output."
         ) from None
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)
     LOG.info("projectome %s: %s", software_version(), shlex.join(sys.argv[1:]))
@@ -104,13 +133,13 @@ def answer(talk: TalkOptions, document: Mapping[str, Any], text: str = "") -> No
     if talk.json:
         print_json(document)
     elif text:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(printable(text) + "\n")
 
 
 def print_json(document: object) -> None:
     """Print one JSON document on standard output."""
     text = json.dumps(as_json(document), indent=2, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(UNPRINTABLE.sub(lambda c: f"\\u{ord(c[0]):04x}", text) + "\n")
 
 
 def as_json(value: Any) -> Any:

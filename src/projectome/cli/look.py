@@ -95,6 +95,8 @@ def info(url: Url, file: FileOptions, talk: TalkOptions) -> None:
 
 def _page(pyramid: Pyramid) -> str:
     """Return what is known of a volume, for people."""
+    from projectome.io.kinds import shown
+
     first, space = pyramid[0], pyramid.space
     levels = [
         (
@@ -108,8 +110,9 @@ def _page(pyramid: Pyramid) -> str:
     ]
     extent = (n * size / 1000 for n, size in zip(first.shape, first.voxel_size, strict=True))
     toward = zip(space.axes, space.toward, strict=True)
+    kind = pyramid.metadata.get("format", "volume")
     lines = [
-        f"{pyramid.name}: {pyramid.metadata.get('format', 'volume')}, {first.dtype}, {first.kind}",
+        f"{shown(pyramid.name)}: {kind}, {first.dtype}, {first.kind}",
         "",
         table(("level", "voxels (z, y, x)", "voxel size [um]", "chunks", "size"), levels),
         "",
@@ -128,7 +131,7 @@ def _page(pyramid: Pyramid) -> str:
         lines.append("grid         turned against the axes; --json has the matrix")
     if first.channels:
         more = f" and {len(first.channels) - SHOWN} more" if len(first.channels) > SHOWN else ""
-        lines.append("channels     " + ", ".join(first.channels[:SHOWN]) + more)
+        lines.append("channels     " + ", ".join(map(shown, first.channels[:SHOWN])) + more)
     if space.expansion != 1:
         lines.append(f"expansion    {space.expansion:g}: micrometres above are of the gel")
     asset = pyramid.metadata.get("asset")

@@ -30,7 +30,7 @@ def parse_json(data: bytes, *, url: str) -> dict[str, Any]:
         If it is empty, no JSON, no object, or nested too deeply.
     """
     try:
-        document = json.loads(data) if data.strip() else None
+        document = _load(data) if data.strip() else None
         problem = "it is empty" if not data.strip() else ""
     except RecursionError:
         document, problem = None, "it is nested without end"
@@ -45,6 +45,18 @@ def parse_json(data: bytes, *, url: str) -> dict[str, Any]:
         f"{problem or f'it holds a {type(document).__name__}, not an object'}. Restore it from its "
         "source or write it again."
     )
+
+
+def _load(data: bytes) -> Any:
+    r"""Return what JSON says, with ``?`` for half a character, as in ``"\ud800"``.
+
+    Text that cannot be encoded again would break whatever is made of it.
+    """
+    document = json.loads(data)
+    if b"\\ud" in data.lower():
+        whole = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+        document = json.loads(whole)
+    return document
 
 
 def _depth(value: object) -> int:

@@ -208,8 +208,9 @@ class Fetcher:
         StoreError
             If the store does not answer as hoped, or the file cannot be written.
         """
-        mark = hashlib.sha256(f"{url}\n{item.tag}\n{item.size}".encode()).hexdigest()[:12]
-        partial = target.with_name(f".{target.name[:180]}.{mark}.partial")
+        mark = hashlib.sha256(os.fsencode(f"{url}\n{item.tag}\n{item.size}")).hexdigest()[:12]
+        start = os.fsdecode(os.fsencode(target.name)[:180])  # a name has at most 255 bytes
+        partial = target.with_name(f".{start}.{mark}.partial")
         with mapped(str(target), "write"):
             target.parent.mkdir(parents=True, exist_ok=True)
         digest = self._transfer(url, item, partial)

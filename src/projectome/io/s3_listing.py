@@ -146,7 +146,8 @@ def _get_once(url: str, told: str) -> bytes:
         if error.code < 400:
             said = f"the store answered {error.code}, a redirect, which is not followed"
     except (OSError, http.client.HTTPException) as error:
-        kind, said = TransferError, plain(str(error)) or type(error).__name__
+        kind = TransferError
+        said = plain(str(getattr(error, "reason", error))) or type(error).__name__
     raise kind(f"Cannot list {told}: {said}. {way_out(kind, said)}")
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import re
 import shutil
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,14 @@ from projectome.core.volume import Pyramid
 from projectome.errors import Problem, ProjectomeError, ShapeError
 from projectome.io.open import open_volume
 from projectome.io.source import VolumeSource
+
+WAY_OUT = re.compile(
+    r"restore|fetch|again|check|give|convert|open|state|write|save|export|list|correct|choose|use|install|--",
+    re.IGNORECASE,
+)
+"""One of these words is in what says how to go on."""
+SOON = 10.0
+"""Seconds that a damaged file may keep its reader busy."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,34 @@ def largest_file(path: Path) -> Path:
         return path
     path = path / "0" if (path / "0").is_dir() else path
     return max((p for p in path.rglob("*") if p.is_file()), key=lambda p: (p.stat().st_size, p))
+
+
+def damages(size: int, rng: np.random.Generator) -> Iterator[Callable[[bytearray], None]]:
+    """Yield ways to spoil a file of a size in place: cut off, and changed here and there.
+
+    Parameters
+    ----------
+    size
+        Of the file [bytes].
+    rng
+        Draws the places; half of them lie in the first kilobyte, where headers are.
+    """
+
+    def place() -> int:
+        return int(rng.integers(0, min(size, 1024) if rng.random() < 0.5 else size))
+
+    def cut(data: bytearray, at: int) -> None:
+        del data[at:]
+
+    def fill(data: bytearray, at: int, value: bytes) -> None:
+        data[at : at + len(value)] = value[: len(data) - at]
+
+    for at in (0, size - 1, place(), place()):
+        yield partial(cut, at=at)
+    for value in (b"\0" * 8, b"\xff" * 8, b"\xff\xff\xff\x7f", b"9" * 12, b"-1"):
+        yield partial(fill, at=place(), value=value)
+    for _ in range(6):
+        yield partial(fill, at=place(), value=rng.bytes(int(rng.integers(1, 5))))
 
 
 class ReaderContract(ABC):
@@ -188,6 +227,32 @@ class ReaderContract(ABC):
         with pytest.raises(ProjectomeError, match=r"[Rr]estore|[Ff]etch|again") as caught:
             example.open()[0].read()
         assert str(example.path) in str(caught.value)
+
+    def test_damage_is_told(self, example: Example) -> None:
+        """Whatever is cut off or changed: voxels or an error that names the way out, and soon."""
+        rng = np.random.default_rng(0)
+        files = [p for p in (example.path, *example.path.rglob("*")) if p.is_file()]
+        # Of many alike, chunks or planes, two are enough; documents are the smaller ones.
+        files = sorted(files, key=lambda p: (p.stat().st_size, p))
+        for file in dict.fromkeys([*files[:3], files[-1]]):
+            whole = file.read_bytes()
+            for damage in damages(len(whole), rng):
+                data = bytearray(whole)
+                damage(data)
+                file.write_bytes(data)
+                self._read_or_refuse(example, f"{file.name}: {damage}")
+            file.write_bytes(whole)
+
+    def _read_or_refuse(self, example: Example, what: str) -> None:
+        started, told = time.perf_counter(), "give"
+        try:
+            volume = example.open()[0]
+            stop = np.minimum(volume.shape, example.voxels.shape[-3:])
+            volume.read(Box((0, 0, 0), triple(stop)))
+        except ProjectomeError as error:
+            told = str(error)
+        assert WAY_OUT.search(told), f"{what}: {told}"
+        assert time.perf_counter() - started < SOON, what
 
     def test_nothing_there_is_refused(self, example: Example) -> None:
         """A wrong address is an error that names it."""

@@ -99,7 +99,8 @@ def root_documents(
 
 def encode(document: object) -> bytes:
     """Return a JSON document, the same bytes for the same content."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "replace") + b"\n"
 
 
 def _axes(space: Space, channels: bool) -> list[dict[str, object]]:

@@ -22,9 +22,10 @@ import numpy as np
 from projectome.core.affine import Affine, read_only
 from projectome.core.space import Space
 from projectome.core.volume import Array, Kind, Pyramid, Volume
-from projectome.errors import FormatError, ParameterError, Problem
+from projectome.errors import FormatError, MetadataError, ParameterError, Problem
 from projectome.io import stores
 from projectome.io.access import Access
+from projectome.io.volumes.ngff import LARGEST_VOXEL, SMALLEST_VOXEL
 from projectome.io.volumes.options import (
     OpenOptions,
     Place,
@@ -443,5 +444,9 @@ def _voxel_size(
             + (f" fully (only {known} um)" if known else "")
             + ". Give it: --voxel-size Z,Y,X in micrometres."
         )
-    # The same bounds as for what the user says.
-    return OpenOptions(voxel_size=(z, y, x)).voxel_size or (z, y, x)
+    if not all(SMALLEST_VOXEL <= size <= LARGEST_VOXEL for size in (z, y, x)):
+        raise MetadataError(
+            f"{what} states voxels of {z:g} x {y:g} x {x:g} um, which no microscope makes. Give "
+            "the voxel size: --voxel-size Z,Y,X in micrometres."
+        )
+    return z, y, x
