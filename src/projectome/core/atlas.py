@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from projectome.core.affine import coordinates, read_only
 from projectome.core.space import Space
 from projectome.core.volume import Volume
-from projectome.errors import ShapeError, SpaceMismatchError, UnknownNameError
+from projectome.errors import (
+    ParameterError,
+    Problem,
+    ShapeError,
+    SpaceMismatchError,
+    UnknownNameError,
+)
 
 LEFT, RIGHT = 1, 2
 """Hemisphere numbers, of the animal."""
@@ -74,11 +81,29 @@ class Terminology:
         ------
         UnknownNameError
             If there is no such region.
+        ParameterError
+            If several regions have that acronym.
         """
         try:
-            return self._row_of[region]
+            row = self._row_of[region]
         except KeyError:
             raise UnknownNameError("region", str(region), self.acronyms) from None
+        if isinstance(region, str) and self.acronyms.count(region) > 1:
+            same = [int(i) for i, a in zip(self.ids, self.acronyms, strict=True) if a == region]
+            raise ParameterError(
+                f"{len(same)} regions are called {region!r}. Give the id of one: "
+                f"{', '.join(map(str, same))}."
+            )
+        return row
+
+    @cached_property
+    def depths(self) -> NDArray[np.int64]:
+        """How many regions lie around each, shape (R,): 0 at the root."""
+        depths = np.zeros(len(self), dtype=np.int64)
+        for row, parent in enumerate(self.parents.tolist()):
+            if parent >= 0:
+                depths[row] = depths[parent] + 1
+        return read_only(depths)
 
     def rows_below(self, region: int | str) -> NDArray[np.int64]:
         """Return the rows of a region and of everything inside it, by the tree."""
@@ -154,7 +179,14 @@ class Atlas:
     midline
         Plane between the hemispheres, normal toward the right, or None.
     hemispheres
-        Volume of 0, 1 (left), 2 (right) for atlases without a plane, or None.
+        Volume of 0, 1 (left), 2 (right) on the grid of the annotation, for atlases without a
+        plane, or None.
+    coarser, coarser_templates
+        Further levels of the annotation and of the template; see `at`.
+    problems
+        What was doubtful and how it was read.
+    metadata
+        What else is known: source, version, species, citation and so on.
     """
 
     name: str
@@ -163,11 +195,17 @@ class Atlas:
     template: Volume | None = None
     midline: Plane | None = None
     hemispheres: Volume | None = None
+    coarser: tuple[Volume, ...] = ()
+    coarser_templates: tuple[Volume, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.annotation.kind != "labels":
+        if any(level.kind != "labels" for level in (self.annotation, *self.coarser)):
             raise ShapeError(f"The annotation of {self.name} has to be a volume of labels.")
-        for part in (self.template, self.hemispheres, self.midline):
+        parts = (self.template, self.hemispheres, self.midline)
+        object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+        for part in (*parts, *self.coarser, *self.coarser_templates):
             if part is not None and part.space != self.annotation.space:
                 raise SpaceMismatchError(
                     f"All parts of {self.name} lie in one space; {part.space} is not "
@@ -178,3 +216,44 @@ class Atlas:
     def space(self) -> Space:
         """What its micrometres mean; tissue by definition."""
         return self.annotation.space
+
+    def __reduce__(self) -> tuple[object, ...]:
+        parts = (self.template, self.midline, self.hemispheres, self.coarser)
+        rest = (self.coarser_templates, self.problems, dict(self.metadata))
+        return Atlas, (self.name, self.terminology, self.annotation, *parts, *rest)
+
+    def at(self, *, voxel_size: float) -> Atlas:
+        """Return the atlas on the coarsest level that is at least as fine as asked.
+
+        Parameters
+        ----------
+        voxel_size
+            Largest voxel edge wanted [um].
+
+        Returns
+        -------
+        Atlas
+            Its annotation and template are the levels of that size; the finest where all are
+            coarser.
+        """
+
+        def pick(levels: tuple[Volume, ...]) -> int:
+            fine = [k for k, v in enumerate(levels) if max(v.voxel_size) <= 1.01 * voxel_size]
+            return max(fine, key=lambda k: max(levels[k].voxel_size), default=0)
+
+        levels = (self.annotation, *self.coarser)
+        chosen = pick(levels)
+        templates = (*([] if self.template is None else [self.template]), *self.coarser_templates)
+        image = pick(templates)
+        if chosen and self.hemispheres is not None:
+            raise ParameterError(
+                f"{self.name} states its hemispheres voxel by voxel, at its finest level only; use "
+                f"voxels of {max(levels[0].voxel_size):g} um."
+            )
+        return replace(
+            self,
+            annotation=levels[chosen],
+            coarser=levels[chosen + 1 :],
+            template=templates[image] if templates else None,
+            coarser_templates=templates[image + 1 :],
+        )

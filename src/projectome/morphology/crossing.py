@@ -189,27 +189,46 @@ def traverse(
     int
         How many were filled. Cells that the line only touches are left out.
     """
-    cell = np.floor(start).astype(np.int64)
-    last = np.floor(stop).astype(np.int64)
+    z, y, x = np.floor(start[0]), np.floor(start[1]), np.floor(start[2])
+    last_z, last_y, last_x = np.floor(stop[0]), np.floor(stop[1]), np.floor(stop[2])
+    # Numbers and no small arrays: making these would take most of the time.
+    at_z = _face(z, last_z, start[0], stop[0])
+    at_y = _face(y, last_y, start[1], stop[1])
+    at_x = _face(x, last_x, start[2], stop[2])
     filled = 0
     done = 0.0
     while True:
-        # The next face to be met; a face at the start counts for lines that go down through it.
-        axis, reached = -1, 1.0
-        for i in range(3):
-            if cell[i] != last[i]:
-                face = cell[i] + (1 if last[i] > cell[i] else 0)
-                at = (face - start[i]) / (stop[i] - start[i])
-                if axis < 0 or at < reached:
-                    axis, reached = i, min(max(at, done), 1.0)
+        first = min(at_z, at_y, at_x)
+        reached = 1.0 if first == np.inf else min(max(first, done), 1.0)
         if reached > done:
-            voxels[filled] = cell
+            voxels[filled, 0] = np.int64(z)
+            voxels[filled, 1] = np.int64(y)
+            voxels[filled, 2] = np.int64(x)
             shares[filled] = reached - done
             filled += 1
             done = reached
-        if axis < 0:
+        if first == np.inf:
             return filled
-        cell[axis] += 1 if last[axis] > cell[axis] else -1
+        if at_z == first:
+            z += 1.0 if last_z > z else -1.0
+            at_z = _face(z, last_z, start[0], stop[0])
+        elif at_y == first:
+            y += 1.0 if last_y > y else -1.0
+            at_y = _face(y, last_y, start[1], stop[1])
+        else:
+            x += 1.0 if last_x > x else -1.0
+            at_x = _face(x, last_x, start[2], stop[2])
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _face(cell: float, last: float, start: float, stop: float) -> float:
+    """Return where along a line its next face lies; infinity in the cell of its end.
+
+    A face at the start counts for lines that go down through it.
+    """
+    if cell == last:
+        return float(np.inf)
+    return (cell + (1.0 if last > cell else 0.0) - start) / (stop - start)
 
 
 @numba.njit(cache=True, nogil=True)

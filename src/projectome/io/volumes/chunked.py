@@ -124,6 +124,16 @@ class ChunkedArray:
             raise self._told(error, index) from error.__cause__
         return read_only(found)
 
+    def is_absent(self, index: tuple[slice, ...]) -> bool:
+        """Say whether no chunk of some elements is stored, so that all of them are the fill value.
+
+        Only files of the local disk are looked for; elsewhere a look costs as much as reading.
+        """
+        if stores.parse(self.source.url).scheme != "file":
+            return False
+        found = self.store[index].storage_statistics(query_not_stored=True)
+        return bool(stores.wait(found, url=self.source.url).not_stored)
+
     def _told(self, error: StoreError, index: tuple[slice, ...]) -> FormatError | StoreError:
         cause = str(error.__cause__)
         spans = ", ".join(f"{s.start}:{s.stop}" for s in index)

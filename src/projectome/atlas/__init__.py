@@ -1,0 +1,1 @@
+"""Atlases of brains: where they come from, and what lies in their regions."""
