@@ -27,8 +27,9 @@ from projectome.errors import FormatError, Problem
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.documents import parse_json
+from projectome.io.volumes.chunk_formats import N5Blocks
 from projectome.io.volumes.chunked import CHUNK_LIMIT, open_store, reason, sample_file
-from projectome.io.volumes.decoding import UNKNOWN, Decodable, N5Blocks
+from projectome.io.volumes.decoding import UNKNOWN, Decodable
 from projectome.io.volumes.options import OpenOptions, Place, pick_time
 from projectome.io.volumes.plain import PlainArray, level_names, open_plain
 from projectome.io.volumes.zarr_attributes import read_attributes

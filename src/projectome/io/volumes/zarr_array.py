@@ -14,6 +14,7 @@ from projectome.errors import FormatError, NotFoundError
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.documents import parse_json
+from projectome.io.volumes.chunk_formats import zarr_2, zarr_3
 from projectome.io.volumes.chunked import (
     View,
     open_chunked,
@@ -21,7 +22,7 @@ from projectome.io.volumes.chunked import (
     reason,
     sample_file,
 )
-from projectome.io.volumes.decoding import UNKNOWN, Decodable, zarr_2, zarr_3
+from projectome.io.volumes.decoding import UNKNOWN, Decodable
 from projectome.io.volumes.options import OpenOptions
 from projectome.io.volumes.plain import PlainArray, open_plain
 from projectome.io.volumes.zarr_attributes import read_attributes
