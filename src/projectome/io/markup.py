@@ -77,6 +77,15 @@ def root_name(data: bytes) -> str | None:
     return found[0] if found else None
 
 
+def holdable(text: str) -> str:
+    """Return a text with question marks for the characters that XML cannot hold."""
+    return "".join(c if c in "\t\n\r" or _allowed(ord(c)) else "?" for c in text)
+
+
+def _allowed(code: int) -> bool:
+    return 0x20 <= code < 0xD800 or 0xE000 <= code < 0xFFFE or code >= 0x10000
+
+
 class _Builder:
     def __init__(self, url: str, doctype: bool) -> None:
         self.url, self.doctype = url, doctype

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from projectome.core.space import MICROMETRES, Space
 from projectome.errors import FormatError, ParameterError, Problem
 from projectome.io.documents import restore_space
-from projectome.io.markup import Element, elements
+from projectome.io.markup import Element, elements, holdable
 from projectome.io.skeletons.model import Given, Graph, NamedSkeleton, Skeletons
 
 NANOMETRE = 1e-3
@@ -348,10 +348,5 @@ def _nodes(item: NamedSkeleton, first: int) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """Return text as an XML attribute; characters that XML cannot hold become a question mark."""
-    plain = "".join(c if c in "\t\n\r" or _allowed(ord(c)) else "?" for c in text)
-    return quoteattr(plain, {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})
-
-
-def _allowed(code: int) -> bool:
-    return 0x20 <= code < 0xD800 or 0xE000 <= code < 0xFFFE or code >= 0x10000
+    """Return text as an XML attribute."""
+    return quoteattr(holdable(text), {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})

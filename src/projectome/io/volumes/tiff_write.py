@@ -15,6 +15,7 @@ from projectome.core.volume import Array, Volume
 from projectome.errors import OutputExistsError, ParameterError
 from projectome.io import stores
 from projectome.io.ahead import read_ahead
+from projectome.io.markup import holdable
 from projectome.io.volumes.writer import Progress
 
 PIXELS = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
@@ -91,6 +92,7 @@ def write_tiff(
 
 
 def _metadata(volume: Volume, name: str) -> dict[str, object]:
+    name = holdable(name)
     size = zip("ZYX", volume.voxel_size, strict=True)
     sizes: dict[str, object] = {f"PhysicalSize{axis}": value for axis, value in size}
     units = {f"PhysicalSize{axis}Unit": "µm" for axis in "ZYX"}
@@ -98,10 +100,11 @@ def _metadata(volume: Volume, name: str) -> dict[str, object]:
         "translation_um": " ".join(map(repr, volume.affine.translation)),
         "toward": " ".join(word or "?" for word in volume.space.toward),
         "expansion": repr(volume.space.expansion),
-        "space": volume.space.name,
+        "space": holdable(volume.space.name),
         "kind": volume.kind,
     }
-    names = {"Channel": {"Name": list(volume.channels)}} if volume.channels else {}
+    channels = [holdable(channel) for channel in volume.channels]
+    names = {"Channel": {"Name": channels}} if channels else {}
     # A random UUID, which is the default, would make every file another one.
     key = digest({**sizes, **notes, "name": name, "shape": volume.array.shape})
     return {
