@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from projectome.errors import ParameterError
-from projectome.metrics.detection import match_points
+from projectome.metrics import matching
+from projectome.metrics.detection import match_points, point_curve
+from projectome.metrics.matching import best_matching
 
 CLOUD = st.integers(0, 5).flatmap(
     lambda n: arrays(np.float64, (n, 3), elements=st.integers(0, 6).map(float))
@@ -99,3 +101,45 @@ def test_wrong_calls_name_the_way_out():
         match_points([[0, 0, 0]], [[0, 0, 0]], distance_um=-1)
     with pytest.raises(ParameterError, match="finite coordinates; drop"):
         match_points([[0, 0, np.nan]], [[0, 0, 0]], distance_um=1)
+
+
+@given(CLOUD, CLOUD, st.lists(st.integers(0, 3), min_size=5, max_size=5), st.floats(0.5, 5))
+def test_a_curve_is_that_of_matching_at_every_threshold(a, b, scores, distance):
+    scores = np.asarray(scores[: len(b)], float)
+    curve = point_curve(a, b, scores, distance_um=distance)
+    assert curve.threshold.tolist() == sorted(set(scores.tolist()), reverse=True)
+    for k, threshold in enumerate(curve.threshold):
+        matched = match_points(a, b[scores >= threshold], distance_um=distance)
+        assert curve.precision[k] == pytest.approx(matched.precision)
+        assert curve.recall[k] == pytest.approx(matched.recall, nan_ok=True)
+
+
+def test_average_precision_of_a_planted_case():
+    truth = [[0, 0, 0], [100, 0, 0]]
+    found = [[1, 0, 0], [50, 0, 0], [99, 0, 0]]
+    # Hit, false, hit: precision 1 at half the recall, then 2/3 at all of it.
+    curve = point_curve(truth, found, [0.9, 0.8, 0.7], distance_um=5)
+    assert curve.average_precision == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert point_curve(truth, found, [1, 0, 1], distance_um=5).average_precision == 1
+    assert point_curve(truth, np.empty((0, 3)), [], distance_um=5).average_precision == 0
+    assert np.isnan(
+        point_curve(np.empty((0, 3)), found, [1, 2, 3], distance_um=5).average_precision
+    )
+    with pytest.raises(ParameterError, match=r"1 detections have no score \(NaN\)"):
+        point_curve(truth, found, [1, np.nan, 1], distance_um=5)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_sparse_and_dense_groups_are_matched_alike(seed):
+    rng = np.random.default_rng(seed)
+    rows, columns = np.nonzero(rng.random((7, 6)) < 0.4)
+    cost = rng.integers(0, 9, len(rows)).astype(float)
+    found = []
+    for dense in (matching.DENSE, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(matching, "DENSE", dense)
+            taken = best_matching(rows, columns, cost)
+        assert len(np.unique(rows[taken])) == len(np.unique(columns[taken])) == len(taken)
+        assert (np.diff(rows[taken]) > 0).all()
+        found.append((len(taken), cost[taken].sum()))
+    assert found[0] == found[1]

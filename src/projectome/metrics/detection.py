@@ -1,4 +1,4 @@
-"""Agreement of detected points with true ones."""
+"""Agreement of detected points and boxes with true ones."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from projectome.core.affine import coordinates, read_only
 from projectome.errors import ParameterError
+from projectome.metrics.matching import best_matching
+from projectome.metrics.voxels import Curve, curve_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,13 +65,7 @@ def match_points(truth: ArrayLike, found: ArrayLike, *, distance_um: float) -> D
     ParameterError
         If the distance is negative, or points are not finite.
     """
-    a, b = coordinates(truth), coordinates(found)
-    if not (math.isfinite(distance_um) and distance_um >= 0):
-        raise ParameterError(
-            f"distance_um is how far apart matched points may lie, 0 or more; not {distance_um!r}."
-        )
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ParameterError("Points to be matched need finite coordinates; drop the others first.")
+    a, b = _checked(truth, found, distance_um)
     pairs = _assign(a, b, float(distance_um))
     gaps = np.linalg.norm(a[pairs[:, 0]] - b[pairs[:, 1]], axis=1)
     hits = len(pairs)
@@ -86,29 +79,156 @@ def match_points(truth: ArrayLike, found: ArrayLike, *, distance_um: float) -> D
     )
 
 
+def _checked(
+    truth: ArrayLike, found: ArrayLike, distance_um: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    a, b = coordinates(truth), coordinates(found)
+    if not (math.isfinite(distance_um) and distance_um >= 0):
+        raise ParameterError(
+            f"distance_um is how far apart matched points may lie, 0 or more; not {distance_um!r}."
+        )
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ParameterError("Points to be matched need finite coordinates; drop the others first.")
+    return a, b
+
+
+def match_candidates(
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    scores: ArrayLike,
+    *,
+    true: int,
+) -> Curve:
+    """Return precision and recall over the scores of detections that may match true items.
+
+    Parameters
+    ----------
+    rows, columns
+        Shape (E,): indices of a true item and of a detection that are near enough to match.
+    scores
+        Shape (M,): one a detection; the higher, the surer.
+    true
+        Number of true items.
+
+    Returns
+    -------
+    Curve
+        One threshold for each score that occurs. At each, the hits are those of the largest
+        one-to-one matching of the detections from that score on.
+
+    Raises
+    ------
+    ParameterError
+        If a score is NaN.
+
+    Notes
+    -----
+    Detections are taken by falling score, and each either lengthens an augmenting path or is false:
+    what a matching covers is a matroid, so that a detection once matched stays matched.
+    """
+    values = np.asarray(scores, np.float64)
+    if np.isnan(values).any():
+        raise ParameterError(
+            f"{int(np.isnan(values).sum())} detections have no score (NaN). Give every detection "
+            "one, or none."
+        )
+    order = np.argsort(-values, kind="stable")
+    links: list[list[int]] = [[] for _ in values]
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        links[column].append(row)
+    owner: dict[int, int] = {}
+    held: dict[int, int] = {}
+    hits = [_augment(column, links, owner, held) for column in order.tolist()]
+    falling = values[order]
+    last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True)[: len(falling)])
+    return curve_of(falling[last], np.cumsum(hits, dtype=np.int64)[last], last + 1, true)
+
+
+def _augment(
+    start: int, links: list[list[int]], owner: dict[int, int], held: dict[int, int]
+) -> bool:
+    """Match one more detection, if the others can make room for it.
+
+    `owner` has the detection of each row matched so far, and `held` the row of each detection.
+    """
+    came: dict[int, int] = {}
+    waiting = [start]
+    while waiting:
+        column = waiting.pop()
+        for row in links[column]:
+            if row in came:
+                continue
+            came[row] = column
+            if row in owner:
+                waiting.append(owner[row])
+                continue
+            # Hand the rows of the path on, from its free end back to the start.
+            while True:
+                column = came[row]
+                before = held.get(column, row)
+                owner[row], held[column] = column, row
+                if column == start:
+                    return True
+                row = before
+    return False
+
+
+def point_curve(
+    truth: ArrayLike, found: ArrayLike, scores: ArrayLike, *, distance_um: float
+) -> Curve:
+    """Return precision and recall of points over the thresholds of their scores.
+
+    Parameters
+    ----------
+    truth, found
+        As for `match_points`.
+    scores
+        Shape (M,): one a found point.
+    distance_um
+        As for `match_points`.
+
+    Returns
+    -------
+    Curve
+        Whose figures at a threshold are those of `match_points` of the points from there on.
+
+    Raises
+    ------
+    ParameterError
+        As `match_points`, or if a score is NaN.
+    """
+    a, b = _checked(truth, found, distance_um)
+    rows, columns, _ = near_pairs(a, b, float(distance_um))
+    return match_candidates(rows, columns, scores, true=len(a))
+
+
 def _assign(a: NDArray[np.float64], b: NDArray[np.float64], distance: float) -> NDArray[np.int64]:
-    """Return the best pairs; points that share no candidate are matched apart from one another."""
+    """Return the best pairs, in the order of the true points."""
+    rows, columns, gaps = near_pairs(a, b, distance)
+    taken = best_matching(rows, columns, gaps)
+    return np.stack([rows[taken], columns[taken]], axis=1)
+
+
+def near_pairs(
+    a: NDArray[np.float64], b: NDArray[np.float64], distance: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return all pairs of points that lie within a distance, and how far apart they are.
+
+    Parameters
+    ----------
+    a, b
+        Shapes (N, 3) and (M, 3) [um].
+    distance
+        The farthest [um], this distance included.
+
+    Returns
+    -------
+    rows, columns, gaps
+        Shape (E,) each: indices into `a` and `b`, and the distance [um].
+    """
     if not len(a) or not len(b):
-        return np.empty((0, 2), np.int64)
+        return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
     lists = cKDTree(a).query_ball_tree(cKDTree(b), distance * (1 + 1e-12))
     rows = np.repeat(np.arange(len(a)), [len(found) for found in lists])
     columns = np.concatenate([np.asarray(found, np.int64) for found in lists])
-    size = len(a) + len(b)
-    links = coo_array((np.ones(len(rows)), (rows, len(a) + columns)), shape=(size, size))
-    _, component = connected_components(links, directed=False)
-    order = np.argsort(component[rows], kind="stable")
-    cuts = np.flatnonzero(np.diff(component[rows][order])) + 1
-    chosen = [np.empty((0, 2), np.int64)]
-    for group in np.split(order, cuts) if len(order) else ():
-        left, i = np.unique(rows[group], return_inverse=True)
-        right, j = np.unique(columns[group], return_inverse=True)
-        gaps = np.linalg.norm(a[rows[group]] - b[columns[group]], axis=1)
-        # No match costs 0 and a match less than any sum of distances: most pairs come first.
-        bonus = (min(len(left), len(right)) + 1) * (distance + 1)
-        cost = np.zeros((len(left), len(right)))
-        cost[i, j] = gaps - bonus
-        picked = np.stack(linear_sum_assignment(cost), axis=1)
-        picked = picked[cost[picked[:, 0], picked[:, 1]] < 0]
-        chosen.append(np.stack([left[picked[:, 0]], right[picked[:, 1]]], axis=1))
-    pairs = np.concatenate(chosen)
-    return pairs[np.argsort(pairs[:, 0], kind="stable")]
+    return rows, columns, np.linalg.norm(a[rows] - b[columns], axis=1)

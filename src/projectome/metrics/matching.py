@@ -1,0 +1,91 @@
+"""One-to-one matching: as many pairs as can be, and of those the ones that fit best.
+
+Notation: E candidates, each a row (a true item), a column (a found item) and a cost, 0 or more.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
+
+DENSE = 1 << 22
+"""Groups with more possible pairs than this are solved as sparse problems."""
+
+
+def best_matching(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], cost: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Match rows with columns one to one.
+
+    Parameters
+    ----------
+    rows, columns
+        Shape (E,): the candidates; no pair twice.
+    cost
+        Shape (E,): what each costs, 0 or more.
+
+    Returns
+    -------
+    numpy.ndarray of int64
+        Shape (K,): the candidates taken, ascending by row. There are as many as any matching has,
+        and among those their sum of costs is the least.
+    """
+    if not len(rows):
+        return np.empty(0, np.int64)
+    left, i = np.unique(rows, return_inverse=True)
+    right, j = np.unique(columns, return_inverse=True)
+    size = len(left) + len(right)
+    links = coo_array((np.ones(len(i)), (i, len(left) + j)), shape=(size, size))
+    component = connected_components(links, directed=False)[1][i]
+    order = np.argsort(component, kind="stable")
+    cuts = np.flatnonzero(np.diff(component[order])) + 1
+    chosen = [_solve(group, i[group], j[group], cost[group]) for group in np.split(order, cuts)]
+    taken = np.concatenate(chosen)
+    return taken[np.argsort(rows[taken], kind="stable")]
+
+
+def _solve(
+    group: NDArray[np.int64], i: NDArray[Any], j: NDArray[Any], cost: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return the candidates taken of a group that hangs together."""
+    if len(group) == 1:
+        return group
+    left, i = np.unique(i, return_inverse=True)
+    right, j = np.unique(j, return_inverse=True)
+    # No match costs 0 and a match less than any sum of costs: most pairs come first.
+    bonus = (min(len(left), len(right)) + 1) * (float(cost.max()) + 1)
+    if len(left) * len(right) > DENSE:
+        picked, partner = _sparse(i, j, cost, bonus, (len(left), len(right)))
+    else:
+        dense = np.zeros((len(left), len(right)))
+        dense[i, j] = cost - bonus
+        picked, partner = linear_sum_assignment(dense)
+        real = dense[picked, partner] < 0
+        picked, partner = picked[real], partner[real]
+    pairs = picked * len(right) + partner
+    number = i * len(right) + j
+    order = np.argsort(number)
+    return group[order[np.searchsorted(number, pairs, sorter=order)]]
+
+
+def _sparse(
+    i: NDArray[Any],
+    j: NDArray[Any],
+    cost: NDArray[np.float64],
+    bonus: float,
+    shape: tuple[int, int],
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Solve a large group, in which each row may also take a column of its own: no match."""
+    n, m = shape
+    rows = np.concatenate([i, np.arange(n)])
+    columns = np.concatenate([j, m + np.arange(n)])
+    weights = np.concatenate([cost + 1, np.full(n, bonus + 1)])  # a weight of 0 would be no link
+    links = csr_array((weights, (rows, columns)), shape=(n, m + n))
+    picked, partner = min_weight_full_bipartite_matching(links)
+    real = partner < m
+    return picked[real], partner[real]
