@@ -5,8 +5,10 @@ import json
 import lzma
 import pickle
 import struct
+import time
 import zlib
 
+import hadro
 import imagecodecs
 import numcodecs
 import numpy as np
@@ -314,3 +316,15 @@ def test_deflated_twice():
     twice = zlib.compress(zlib.compress(bytes(64)))
     first, second = chain([("zlib", {})] * 2, np.dtype("uint8"), 64, where="here")
     assert second(first(twice)) == bytes(64)
+
+
+def test_chunks_come_from_afar_many_at_a_time(tmp_path):
+    voxels = noise((32, 32, 64))
+    (tmp_path / "bucket").mkdir()
+    save_2(tmp_path / "bucket/a", voxels, numcodecs.LZ4(), fill_value=0)
+    with hadro.Server(data=str(tmp_path), region="us-east-1", latency_ms=50) as server:
+        volume = open_volume("s3://bucket/a", endpoint=server.endpoint, anonymous=True, **SIZE)[0]
+        started = time.perf_counter()
+        np.testing.assert_array_equal(volume.read(), voxels)
+    # 128 chunks one by one would take 6.4 s.
+    assert time.perf_counter() - started < 3.2
