@@ -1,0 +1,1 @@
+"""Scores exactly as other programs give them, their habits included."""
