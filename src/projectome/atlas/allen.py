@@ -210,10 +210,10 @@ def match_template(atlas: Atlas) -> Atlas:
     """
     if atlas.template is None:
         return atlas
-    labels, image = _sampled(atlas.annotation) > 0, _sampled(atlas.template).astype(np.float64)
+    labels, image = (_sampled(v).astype(np.float64) for v in (atlas.annotation, atlas.template))
     bright = image > 0.1 * np.percentile(image, 99)
     scores = {
-        (z, y): _overlap(labels, np.flip(bright, tuple(a for a, f in enumerate((z, y)) if f)))
+        (z, y): _overlap(labels > 0, np.flip(bright, tuple(a for a, f in enumerate((z, y)) if f)))
         for z in (False, True)
         for y in (False, True)
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import zipfile
@@ -53,10 +54,8 @@ def kept_region_table(
     table = region_table(atlas, workers=workers, memory=memory)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **table.own._asdict())
-    try:
+    with contextlib.suppress(StoreError):  # a cache that cannot be written only costs time
         stores.write_bytes(place, buffer.getvalue())
-    except StoreError:
-        pass  # a cache that cannot be written only costs time
     return table
 
 

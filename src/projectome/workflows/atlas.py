@@ -1,4 +1,4 @@
-"""Any atlas by its name or address: of BrainGlobe, of the Allen's files, of your own, the phantom."""
+"""Any atlas by name or address: BrainGlobe's, the Allen's files, your own labels, the phantom."""
 
 from __future__ import annotations
 
@@ -96,6 +96,7 @@ def open_atlas(
         If the store does not answer, and the atlas was not used before.
     """
     edges = voxel_size if isinstance(voxel_size, tuple) else None
+    size = None if isinstance(voxel_size, tuple) else voxel_size
     if table is not None:
         labels = open_volume(
             atlas, voxel_size=edges, orientation=orientation, meaning=meaning, asset=False
@@ -107,9 +108,7 @@ def open_atlas(
         found = open_brainglobe(atlas, atlas_tree(access=access), version=version)
     else:
         found = _at(atlas, version, edges, _toward(orientation, meaning), access)
-    if voxel_size is None or edges is not None:
-        return found
-    return found.at(voxel_size=float(voxel_size))  # type: ignore[arg-type]
+    return found if size is None else found.at(voxel_size=size)
 
 
 def known_atlases(url: str = "", *, access: Access | None = None) -> tuple[list[Known], str]:
