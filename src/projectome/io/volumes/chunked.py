@@ -315,7 +315,7 @@ def open_store(
     Raises
     ------
     ValueError
-        In the words of tensorstore, if the metadata cannot be used.
+        In the words of tensorstore, if the metadata cannot be used (or FormatError, which is one).
     """
     local = stores.parse(url).scheme in ("file", "memory")
     whole = {
@@ -327,7 +327,10 @@ def open_store(
         **({} if cached else NO_CACHE),
     }
     way: dict[str, Any] = {"open": True, "read": True, "write": False, "assume_metadata": True}
-    return ts.open(whole, context=stores.context(), **way).result(timeout=OPENING)
+    try:
+        return ts.open(whole, context=stores.context(), **way).result(timeout=OPENING)
+    except (OverflowError, TypeError) as error:  # numbers and values that JSON cannot have meant
+        raise FormatError(f"a value in its metadata cannot be used ({error})") from None
 
 
 def reason(error: ValueError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,6 @@ from projectome.io.volumes.chunked import (
     sample_file,
 )
 from projectome.io.volumes.decoding import Decodable
-from projectome.io.volumes.ngff_write import encode
 from projectome.io.volumes.options import OpenOptions, Place, chosen_channels, name_of
 from projectome.io.volumes.precomputed_info import TYPE, Info, Scale, parse_info
 from projectome.io.volumes.precomputed_packed import PackedChunks, packed_ending
@@ -49,16 +48,18 @@ class ScaleSource:
         Address of the folder of its chunks.
     scale
         What the ``info`` says of it.
-    raw
-        The same as bytes.
     ending
         How the names of packed chunks end.
     """
 
     url: str
     scale: Scale
-    raw: bytes = field(repr=False)
     ending: str = ""
+
+    @property
+    def raw(self) -> bytes:
+        """Which scale it is; the rest stands in the ``info``."""
+        return self.scale.key.encode(errors="surrogatepass")
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -152,7 +153,7 @@ class PrecomputedReader:
 def _open_scale(url: str, info: Info, scale: Scale, raw: bytes, options: OpenOptions) -> LazyArray:
     folder = stores.join(url, scale.key)
     ending = "" if "sharding" in scale.settings else packed_ending(folder)
-    source = ScaleSource(folder, scale, encode(scale.document), ending)
+    source = ScaleSource(folder, scale, ending)
     opened = partial(_open, source, info, url, options)
     with_axis = info.channels > 1 or bool(info.names)
     return open_chunked(
