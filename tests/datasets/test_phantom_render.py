@@ -11,7 +11,8 @@ from projectome.core.box import BlockGrid, Box
 from projectome.core.skeleton import AXON
 from projectome.datasets.phantom import make_phantom
 from projectome.datasets.phantom_image import Microscope, make_scene
-from projectome.datasets.phantom_render import _normal, render
+from projectome.datasets.phantom_kernels import normal
+from projectome.datasets.phantom_render import render
 
 IDEAL = Microscope(
     electron=1e-9,
@@ -71,7 +72,7 @@ def test_same_seed_same_phantom_and_another_seed_another(tiny, tiny_image):
 
 
 def test_noise_is_standard_normal():
-    values = np.asarray([_normal(np.uint64(k)) for k in range(40_000)])
+    values = np.asarray([normal(np.uint64(k)) for k in range(40_000)])
     assert values.mean() == pytest.approx(0, abs=0.02)
     assert values.std() == pytest.approx(1, abs=0.02)
     assert np.corrcoef(values[:-1], values[1:])[0, 1] == pytest.approx(0, abs=0.02)

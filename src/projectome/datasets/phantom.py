@@ -7,10 +7,8 @@ box when it is read, so that it can be used without a file, or put on disk with
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,16 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from projectome.core.affine import Affine
 from projectome.core.atlas import Atlas
-from projectome.core.box import BlockGrid, Box, Triple, triple
+from projectome.core.box import Box, Triple, triple
 from projectome.core.points import Points
 from projectome.core.skeleton import AXON, Skeleton
 from projectome.core.space import Space
-from projectome.core.volume import Array, Kind, Volume
+from projectome.core.volume import Array, Volume
 from projectome.datasets.phantom_atlas import Anatomy
 from projectome.datasets.phantom_image import COARSE, Microscope, atlas_grid, image_grid, make_scene
 from projectome.datasets.phantom_neurons import Neuron, grow_neurons
 from projectome.datasets.phantom_regions import region_ids, terminology
 from projectome.datasets.phantom_render import render, render_labels, render_template
+from projectome.datasets.phantom_volume import rendered
 from projectome.errors import ParameterError, UnknownNameError
 
 PRESETS: dict[str, tuple[Triple, int]] = {
@@ -36,36 +35,9 @@ PRESETS: dict[str, tuple[Triple, int]] = {
     "demo": ((416, 288, 416), 16),
 }
 """Voxels (z, y, x) and number of neurons of each size."""
-PIECE = (64, 128, 512)
-"""Voxels that are computed at once; bounds the memory and changes no value."""
 RESOLUTION = 0.5
 """Longest piece of cable that is looked up as one when regions are assigned [um]."""
 SMALLEST = 64
-
-Draw: TypeAlias = Callable[[Box], Array]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rendered:
-    """A `projectome.core.volume.LazyArray` whose voxels are computed when they are read."""
-
-    shape: Triple
-    dtype: np.dtype[np.generic]
-    draw: Draw
-
-    @property
-    def chunks(self) -> Triple:
-        """Voxels best read together."""
-        return 64, 64, 64
-
-    def read(self, index: tuple[slice, ...]) -> Array:
-        """Return the voxels of one slice an axis."""
-        z, y, x = index
-        box = Box((z.start, y.start, x.start), (z.stop, y.stop, x.stop))
-        out = np.empty(box.shape, self.dtype)
-        for block in BlockGrid(box, PIECE):
-            out[block.core.slices_in(box.start)] = self.draw(block.core)
-        return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,8 +182,10 @@ def make_phantom(
         microscope=optics,
         anatomy=anatomy,
         neurons=grown,
-        image=_volume(shape, np.uint16, partial(render, scene), fine, "image", "phantom"),
-        labels=_volume(shape, np.uint32, partial(render_labels, scene), fine, "labels", "neurons"),
+        image=rendered(partial(render, scene), shape, np.uint16, fine, name="phantom"),
+        labels=rendered(
+            partial(render_labels, scene), shape, np.uint32, fine, kind="labels", name="neurons"
+        ),
         atlas=_atlas(anatomy, shape, voxel_size),
     )
 
@@ -231,12 +205,6 @@ def _size(size: str | ArrayLike) -> tuple[Triple, int]:
     return shape, max(1, round(int(np.prod(shape)) / 3e6))
 
 
-def _volume(
-    shape: Triple, dtype: type[np.generic], draw: Draw, affine: Affine, kind: Kind, name: str
-) -> Volume:
-    return Volume(Rendered(shape, np.dtype(dtype), draw), affine, kind=kind, name=name)
-
-
 def _atlas(anatomy: Anatomy, shape: Triple, voxel_size: float) -> Atlas:
     grid = atlas_grid(voxel_size)
     coarse = triple(-(-np.asarray(shape) // COARSE))
@@ -245,8 +213,8 @@ def _atlas(anatomy: Anatomy, shape: Triple, voxel_size: float) -> Atlas:
     return Atlas(
         "phantom",
         terminology(),
-        _volume(coarse, np.uint32, regions, grid, "labels", "regions"),
-        _volume(coarse, np.uint16, template, grid, "image", "template"),
+        rendered(regions, coarse, np.uint32, grid, kind="labels", name="regions"),
+        rendered(template, coarse, np.uint16, grid, name="template"),
         anatomy.midline,
     )
 

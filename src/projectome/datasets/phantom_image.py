@@ -153,14 +153,16 @@ def make_scene(
     ]
     spots = [
         *(spots for spots, _ in threads),
-        _bodies(anatomy, shape, voxel_size, streams[1]),
-        _vessels(anatomy, shape, voxel_size, streams[2]),
+        *(
+            spots[anatomy.codes_at(spots[:, :3] * voxel_size) > 0]
+            for spots in (bodies(shape, streams[1]), vessels(shape, streams[2]))
+        ),
     ]
     textures = [
         streams[3].standard_normal(tuple(n // pitch + 3 for n in shape), dtype=np.float32)
         for pitch in PITCH
     ]
-    field, planes = _tiles(shape, microscope, streams[4])
+    field, planes = tiles(shape, microscope, streams[4])
     return Scene(
         anatomy,
         shape,
@@ -173,7 +175,7 @@ def make_scene(
         (textures[0], textures[1]),
         field,
         planes,
-        _shade(shape, microscope, streams[5]),
+        shadows(shape, microscope, streams[5]),
     )
 
 
@@ -206,23 +208,18 @@ def _thread(
     return spots, np.concatenate([soma, marks])
 
 
-def _bodies(
-    anatomy: Anatomy, shape: Triple, voxel_size: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return faint round bodies all over the tissue, and a few bright specks."""
+def bodies(shape: Triple, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return faint round bodies all over a volume, and a few bright specks."""
     count = int(np.prod(shape)) // 1500
     place = rng.uniform(0, 1, (count, 3)) * (np.asarray(shape) - 1)
     sigma = rng.uniform(0.9, 2.2, count)
     peak = 60 * np.exp(rng.normal(0.7, 0.6, count))
     speck = rng.random(count) < 0.004
     sigma[speck], peak[speck] = 0.9, rng.uniform(800, 5000, speck.sum())
-    spots = np.column_stack([place, sigma + 0.6, sigma, peak])
-    return spots[anatomy.codes_at(place * voxel_size) > 0]
+    return np.column_stack([place, sigma + 0.6, sigma, peak])
 
 
-def _vessels(
-    anatomy: Anatomy, shape: Triple, voxel_size: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def vessels(shape: Triple, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return dark winding tubes."""
     tubes = [np.empty((0, 6))]
     for _ in range(int(np.prod(shape)) // 250_000):
@@ -234,12 +231,11 @@ def _vessels(
         place = start + np.cumsum(way, axis=0)
         peak = -420.0 / (np.sqrt(2 * np.pi) * width)
         sizes = np.broadcast_to((width + 0.5, width, peak), (length, 3))
-        tube = np.column_stack([place, sizes])
-        tubes.append(tube[anatomy.codes_at(place * voxel_size) > 0])
+        tubes.append(np.column_stack([place, sizes]))
     return np.concatenate(tubes)
 
 
-def _tiles(
+def tiles(
     shape: Triple, optics: Microscope, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return what the tiles do to each pixel, and the planes they cover."""
@@ -271,7 +267,7 @@ def _tiles(
     return field, planes
 
 
-def _shade(shape: Triple, optics: Microscope, rng: np.random.Generator) -> NDArray[np.float32]:
+def shadows(shape: Triple, optics: Microscope, rng: np.random.Generator) -> NDArray[np.float32]:
     """Return the light that shadows leave, by half, plane and row."""
     depth, height, _ = shape
     shade = np.ones((2, depth, height))

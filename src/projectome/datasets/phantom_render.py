@@ -2,28 +2,28 @@
 
 Every voxel depends on its own index alone: noise is a hash of seed and index, and sums run in one
 fixed order. A box has the same bytes whether it is rendered alone or as part of another.
-
-References
-----------
-.. [1] Steele G. L., Lea D., Flood C. H. (2014). Fast splittable pseudorandom number generators.
-   OOPSLA: 453-472. (The mixing function of SplitMix64.)
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from projectome.core.box import Box
 from projectome.datasets.phantom_atlas import Anatomy
 from projectome.datasets.phantom_image import COARSE, PITCH, Scene, atlas_grid
+from projectome.datasets.phantom_kernels import (
+    HALO,
+    REACH,
+    add_balls,
+    add_spots,
+    blur,
+    expose,
+    mark,
+    near,
+    sample,
+)
 from projectome.datasets.phantom_regions import DEEP, LAYERS, SHEET
-
-_REACH = 3.7  # standard deviations after which a Gaussian is cut
-_HALO = 14  # voxels around a soma that it brightens
 
 
 def render(scene: Scene, box: Box) -> NDArray[np.uint16]:
@@ -45,9 +45,9 @@ def render(scene: Scene, box: Box) -> NDArray[np.uint16]:
     wide = box.grow(1)
     light = _tissue(scene, wide)
     start = np.asarray(wide.start, dtype=np.float64)
-    _add_spots(light, start, _near(scene.spots, wide, _REACH * scene.spots[:, 3]))
-    _add_somata(light, start, _near(scene.somata, wide, scene.somata[:, 3] + _HALO))
-    _expose(
+    add_spots(light, start, near(scene.spots, wide, REACH * scene.spots[:, 3]))
+    add_balls(light, start, near(scene.somata, wide, scene.somata[:, 3] + HALO))
+    expose(
         light,
         np.asarray(wide.start),
         np.asarray(scene.shape),
@@ -57,7 +57,7 @@ def render(scene: Scene, box: Box) -> NDArray[np.uint16]:
         optics.saturation,
     )
     for axis in range(3):
-        light = _blur(light, optics.blur, axis)
+        light = blur(light, optics.blur, axis)
     _, y, x = box.slices
     planes = np.arange(box.start[0], box.stop[0])[:, None, None]
     seen = (planes >= scene.planes[0, y, x]) & (planes < scene.planes[1, y, x])
@@ -70,15 +70,8 @@ def render_labels(scene: Scene, box: Box) -> NDArray[np.uint32]:
     A voxel belongs to a neuron if its centre lies within the neurite's radius, but at least 0.9
     voxels, of the centre line, or inside the soma; to the relatively nearer one of several.
     """
-    marks = _near(scene.marks, box, scene.marks[:, 3])
-    return _mark(np.asarray(box.start), box.shape, marks)
-
-
-def _near(items: NDArray[np.float64], box: Box, margin: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the items, in their order, whose reach touches a box."""
-    low = np.asarray(box.start) - margin[:, None]
-    high = np.asarray(box.stop) - 1 + margin[:, None]
-    return items[((items[:, :3] >= low) & (items[:, :3] <= high)).all(axis=1)]
+    marks = near(scene.marks, box, scene.marks[:, 3])
+    return mark(np.asarray(box.start), box.shape, marks)
 
 
 def glow() -> NDArray[np.float32]:
@@ -98,7 +91,7 @@ def render_template(anatomy: Anatomy, voxel_size: float, box: Box) -> NDArray[np
     """Return the autofluorescence by region, smooth and free of noise, on the atlas grid."""
     base = _regions(anatomy, voxel_size, box.grow(2))
     for axis in (0, 1, 2, 0, 1, 2):
-        base = _blur(base, 0.25, axis)
+        base = blur(base, 0.25, axis)
     return np.rint(base).astype(np.uint16)
 
 
@@ -116,12 +109,12 @@ def _tissue(scene: Scene, box: Box) -> NDArray[np.float32]:
     coarse = box.shift(-1).coarsen(COARSE).grow(2)
     base = _regions(scene.anatomy, scene.voxel_size, coarse)
     for axis in range(3):
-        base = _blur(base, 0.25, axis)
+        base = blur(base, 0.25, axis)
     base_at = tuple(
         (np.arange(a, b) - shift) / COARSE - (c + 1)
         for a, b, c in zip(box.start, box.stop, coarse.start, strict=True)
     )
-    light = _sample(base, *base_at)
+    light = sample(base, *base_at)
     modulation = np.ones_like(light)
     for texture, pitch, contrast in zip(
         scene.textures, PITCH, scene.microscope.texture, strict=True
@@ -130,155 +123,5 @@ def _tissue(scene: Scene, box: Box) -> NDArray[np.float32]:
             np.clip(np.arange(a, b) / pitch, 0, n - 1.001)
             for a, b, n in zip(box.start, box.stop, texture.shape, strict=True)
         )
-        modulation += np.float32(contrast) * _sample(texture, *at)
+        modulation += np.float32(contrast) * sample(texture, *at)
     return light * np.maximum(modulation, np.float32(0.2))
-
-
-@numba.njit(cache=True, nogil=True)
-def _sample(values: Any, z: Any, y: Any, x: Any) -> Any:
-    """Interpolate linearly at all combinations of three lists of coordinates."""
-    out = np.empty((len(z), len(y), len(x)), np.float32)
-    ix = np.floor(x).astype(np.int64)
-    tx = (x - ix).astype(np.float32)
-    for i in range(len(z)):
-        iz = int(np.floor(z[i]))
-        tz = np.float32(z[i] - iz)
-        for j in range(len(y)):
-            iy = int(np.floor(y[j]))
-            ty = np.float32(y[j] - iy)
-            a, b = values[iz, iy], values[iz, iy + 1]
-            c, d = values[iz + 1, iy], values[iz + 1, iy + 1]
-            for k in range(len(x)):
-                q, t = ix[k], tx[k]
-                near = (a[q] + t * (a[q + 1] - a[q])) * (1 - ty) + ty * (
-                    b[q] + t * (b[q + 1] - b[q])
-                )
-                far = (c[q] + t * (c[q + 1] - c[q])) * (1 - ty) + ty * (
-                    d[q] + t * (d[q + 1] - d[q])
-                )
-                out[i, j, k] = near * (1 - tz) + tz * far
-    return out
-
-
-@numba.njit(cache=True, nogil=True)
-def _blur(values: Any, share: float, axis: int) -> Any:
-    """Give each neighbour along an axis a share; the two outermost layers of the axis go."""
-    side, own = np.float32(share), np.float32(1 - 2 * share)
-    z, y, x = axis == 0, axis == 1, axis == 2
-    depth, height, width = values.shape
-    a = values[: depth - 2 * z, : height - 2 * y, : width - 2 * x]
-    b = values[z * 1 : depth - z * 1, y * 1 : height - y * 1, x * 1 : width - x * 1]
-    c = values[2 * z :, 2 * y :, 2 * x :]
-    return side * (a + c) + own * b
-
-
-@numba.njit(cache=True, nogil=True)
-def _span(centre: float, reach: float, start: float, count: int) -> Any:
-    """Return the range of indices of a box that lie within reach of a coordinate."""
-    low = int(np.ceil(centre - reach - start))
-    high = int(np.floor(centre + reach - start)) + 1
-    return max(0, low), min(count, high)
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_spots(light: Any, start: Any, spots: Any) -> None:
-    depth, height, width = light.shape
-    row = np.empty(width, np.float32)
-    for m in range(len(spots)):
-        z, y, x, axial, lateral, peak = spots[m]
-        z0, z1 = _span(z, _REACH * axial, start[0], depth)
-        y0, y1 = _span(y, _REACH * lateral, start[1], height)
-        x0, x1 = _span(x, _REACH * lateral, start[2], width)
-        for k in range(x0, x1):
-            row[k] = np.exp(-0.5 * ((k + start[2] - x) / lateral) ** 2)
-        for i in range(z0, z1):
-            fz = peak * np.exp(-0.5 * ((i + start[0] - z) / axial) ** 2)
-            for j in range(y0, y1):
-                f = np.float32(fz * np.exp(-0.5 * ((j + start[1] - y) / lateral) ** 2))
-                for k in range(x0, x1):
-                    light[i, j, k] += f * row[k]
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_somata(light: Any, start: Any, somata: Any) -> None:
-    """Add balls with soft edges, softer along z."""
-    depth, height, width = light.shape
-    for m in range(len(somata)):
-        z, y, x, radius, bright = somata[m]
-        z0, z1 = _span(z, radius + _HALO, start[0], depth)
-        y0, y1 = _span(y, radius + _HALO, start[1], height)
-        x0, x1 = _span(x, radius + _HALO, start[2], width)
-        for i in range(z0, z1):
-            dz = (i + start[0] - z) * 0.8
-            for j in range(y0, y1):
-                dy = j + start[1] - y
-                for k in range(x0, x1):
-                    dx = k + start[2] - x
-                    far = np.sqrt(dz * dz + dy * dy + dx * dx) - radius
-                    if far < 11:
-                        light[i, j, k] += np.float32(bright / (1 + np.exp(far / 0.75)))
-
-
-@numba.njit(cache=True, nogil=True)
-def _normal(state: Any) -> float:
-    """Return a nearly normal number for a 64-bit state: SplitMix64 [1]_, four uniforms summed."""
-    state = state * np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    state = state ^ (state >> np.uint64(31))
-    total = np.uint64(0)
-    for _ in range(4):
-        total += state & np.uint64(0xFFFF)
-        state = state >> np.uint64(16)
-    return (np.int64(total) - 131070) * (1.7320508 / 65536)
-
-
-@numba.njit(cache=True, nogil=True)
-def _expose(
-    light: Any, start: Any, shape: Any, field: Any, shade: Any, camera: Any, saturation: float
-) -> None:
-    """Turn light into grey values of the camera, in place.
-
-    Shot noise uses that the square root of a Poisson number of mean m is nearly normal, with
-    mean sqrt(m) and standard deviation 1/2; the result has the mean m and the variance m + 1/8.
-    """
-    seed, electron, read_noise, offset = camera
-    depth, height, width = light.shape
-    base = (seed + np.uint64(1)) * np.uint64(0xD1342543DE82EF95)
-    for i in range(depth):
-        z = i + start[0]
-        zc = min(max(z, 0), shape[0] - 1)
-        for j in range(height):
-            y = j + start[1]
-            yc = min(max(y, 0), shape[1] - 1)
-            for k in range(width):
-                x = k + start[2]
-                xc = min(max(x, 0), shape[2] - 1)
-                half = 0 if 2 * x < shape[2] else 1
-                signal = light[i, j, k] * field[yc, xc] * shade[half, zc, yc]
-                index = ((z + 1) * (shape[1] + 2) + y + 1) * (shape[2] + 2) + x + 1
-                state = base + np.uint64(2 * index)
-                root = np.sqrt(max(signal, 0.0) / electron) + 0.5 * _normal(state)
-                shot = (root * root - 0.25) * electron
-                value = shot + read_noise * _normal(state + np.uint64(1)) + offset
-                light[i, j, k] = min(max(value, 0.0), saturation)
-
-
-@numba.njit(cache=True, nogil=True)
-def _mark(start: Any, shape: Any, marks: Any) -> Any:
-    labels = np.zeros(shape, np.uint32)
-    best = np.full(shape, np.inf, np.float32)
-    for m in range(len(marks)):
-        z, y, x, radius, number = marks[m]
-        z0, z1 = _span(z, radius, start[0], shape[0])
-        y0, y1 = _span(y, radius, start[1], shape[1])
-        x0, x1 = _span(x, radius, start[2], shape[2])
-        for i in range(z0, z1):
-            for j in range(y0, y1):
-                for k in range(x0, x1):
-                    far = (i + start[0] - z) ** 2 + (j + start[1] - y) ** 2
-                    far = np.sqrt(far + (k + start[2] - x) ** 2) / radius
-                    if far <= 1 and np.float32(far) < best[i, j, k]:
-                        best[i, j, k] = far
-                        labels[i, j, k] = number
-    return labels
