@@ -1,84 +1,28 @@
 """Every example of the README and the documentation runs.
 
-A page is one session: its blocks run in order, in one folder and one Python namespace. Blocks of
-``python`` are executed, blocks of ``bash`` are given to bash. A block that cannot run here says so
-in the line before it: ``<!-- not run: REASON -->``. Other languages are output or data.
+How, says ``pages.py``. The tutorials have a test of their own, which looks at their output too.
 """
 
 from __future__ import annotations
 
-import os
+import importlib.util
 import re
-import subprocess
-import sys
-import types
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+spec = importlib.util.spec_from_file_location("pages", Path(__file__).with_name("pages.py"))
+pages = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(pages)
+blocks, environment, run_page = pages.blocks, pages.environment, pages.run_page
+ROOT, RUN, INERT = pages.ROOT, pages.RUN, pages.INERT
 PAGES = [
     *sorted(path for path in ROOT.glob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>```+|~~~+)(?P<language>.*)$")
-SKIP = re.compile(r"<!-- not run: (?P<reason>\S.{9,}) -->")
-RUN = {"python", "bash"}
-INERT = {"text", "toml", "json"}
+TUTORIALS = ROOT / "docs" / "tutorials"
 NOT_RUN = 6
 """Blocks that may be marked as not run, on all pages together; each is one too many."""
-
-
-class Block(NamedTuple):
-    """A fenced block: its language, text, first line, and why it is not run."""
-
-    language: str
-    code: str
-    line: int
-    skipped: str
-
-
-def blocks(text: str) -> list[Block]:
-    """Return all fenced blocks of a page.
-
-    Raises
-    ------
-    ValueError
-        If a fence is indented, of an unknown kind, or not closed: it would escape this test.
-    """
-    found: list[Block] = []
-    opened: tuple[str, int, str] | None = None
-    code: list[str] = []
-    previous = ""
-    for number, line in enumerate(text.splitlines(), start=1):
-        fence = FENCE.match(line)
-        if opened is not None:
-            if line == "```":
-                found.append(Block(opened[0], "\n".join(code) + "\n", opened[1], opened[2]))
-                opened, code = None, []
-            else:
-                code.append(line)
-        elif fence is not None:
-            language = fence["language"]
-            if fence["indent"] or fence["fence"] != "```" or language not in RUN | INERT:
-                raise ValueError(f"line {number}: {line!r} is no fence that is looked at")
-            skip = SKIP.fullmatch(previous)
-            opened = (language, number, skip["reason"] if skip else "")
-        previous = line
-    if opened is not None:
-        raise ValueError(f"line {opened[1]}: the block is not closed")
-    return found
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of a user who has projectome on the path, and a home of his own."""
-    return {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "XDG_CONFIG_HOME": str(folder / ".config"),
-        "PROJECTOME_CACHE": str(folder / ".cache"),
-    }
 
 
 def name(page: Path) -> str:
@@ -86,33 +30,20 @@ def name(page: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if any(b.language in RUN for b in blocks(p.read_text()))], ids=name
+    "page",
+    [
+        page
+        for page in PAGES
+        if (page.parent != TUTORIALS or page.stem == "index")
+        and any(b.language in RUN for b in blocks(page.read_text()))
+    ],
+    ids=name,
 )
 def test_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for variable in ("XDG_CONFIG_HOME", "PROJECTOME_CACHE"):
         monkeypatch.setenv(variable, environment(tmp_path)[variable])
-    module = types.ModuleType("__example__")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    for block in blocks(page.read_text(encoding="utf-8")):
-        if block.language not in RUN or block.skipped:
-            continue
-        if block.language == "python":
-            text = "\n" * block.line + block.code
-            code = compile(text, str(page), "exec", dont_inherit=True)
-            exec(code, vars(module))  # noqa: S102
-            continue
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block.code],
-            cwd=tmp_path,
-            env=environment(tmp_path),
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        where = f"{name(page)}:{block.line}"
-        assert done.returncode == 0, f"{where}\n{block.code}\n{done.stdout}\n{done.stderr}"
+    assert list(run_page(page, tmp_path))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

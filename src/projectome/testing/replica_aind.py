@@ -46,6 +46,8 @@ ODD = ("SmartSPIM_template_final", "exaspim brain 7", "README")
 """Names that break the conventions."""
 PASTEUR = "exaspim_0417_2026-02-11_09-30-00"
 PASTEUR_RAW = "exaspim_0417_2026-02-10_17-05-44"
+TILE_UM = 9023.272
+"""From tile to tile of a real ExA-SPIM: 14192 pixels of 0.748 um less 15 % of overlap."""
 CHANNELS = ("Ex_445_Em_469", "Ex_561_Em_593")
 
 
@@ -250,7 +252,7 @@ def _exaspim_acquisition(subject: str, start: str) -> dict[str, Any]:
         {
             "coordinate_transformations": [
                 {"type": "scale", "scale": ["0.748", "0.748", "1"]},
-                {"type": "translation", "translation": [f"{17.952 * number:.3f}", "0", "0"]},
+                {"type": "translation", "translation": [f"{TILE_UM * number:.3f}", "0", "0"]},
             ],
             "file_name": f"tile_{number:06d}_ch_488.zarr",
             "channel": {"channel_name": "488", "light_source_name": "488 nm laser"},
@@ -351,7 +353,7 @@ def pasteur(folder: Path, seed: int, zoom: int) -> None:
         stem = f"tile_{number:06d}_ch_488"
         write_zarr3(raw / "exaSPIM" / f"{stem}.zarr", tile, chunks=(32, 64, 64))
         # Millimetres, and turned like the camera: -y, x, z of the stage.
-        stage_mm = (-0.0, columns.start * 0.748 / 1000, 0.0)
+        stage_mm = (-0.0, TILE_UM * number / 1000, 0.0)
         tiles.append(
             {
                 "coordinate_transformations": [
