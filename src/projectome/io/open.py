@@ -11,7 +11,7 @@ from projectome.errors import FormatError, NotFoundError, ParameterError
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.cache import cached
-from projectome.io.metadata.beside import with_asset
+from projectome.io.metadata.beside import stated_size, with_asset
 from projectome.io.volumes.bdv import BdvReader
 from projectome.io.volumes.czi import CziReader
 from projectome.io.volumes.hdf5 import Hdf5Reader
@@ -143,7 +143,13 @@ def open_volume(
     place = Place.look(str(stores.parse(address)), options.access)
     for reader in readers:
         if reader.sniff(place):
-            pyramid = reader.open(place, options)
+            try:
+                pyramid = reader.open(place, options)
+            except ParameterError as error:
+                if options.voxel_size is None and "--voxel-size" in str(error):
+                    hint = stated_size(place.url, options.asset, access=options.access)
+                    error.args = (f"{error}{hint}",)
+                raise
             said = options.said()
             pyramid = with_asset(pyramid, place.url, options.asset, access=options.access)
             pyramid = replace(pyramid, metadata={**pyramid.metadata, "user": said})

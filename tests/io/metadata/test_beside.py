@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from projectome.core.affine import itk_geometry
-from projectome.errors import NotFoundError
+from projectome.errors import NotFoundError, ParameterError
 from projectome.io.open import open_volume
 from projectome.io.source import VolumeSource
 
@@ -100,6 +100,23 @@ def test_golden_case_of_a_stitched_smartspim_channel(tmp_path, put, image, recor
     assert bool(pyramid.problems) == (place == "recording")
     json.dumps(asset)
     assert copy.deepcopy(pyramid).metadata["asset"] == asset  # as when it travels to a worker
+
+
+def test_a_missing_voxel_size_is_asked_for_with_what_the_recording_states(tmp_path, put, recording):
+    """It stays an error: what is derived from the tiles may have other voxels."""
+    array = tmp_path / SMART / "volume.npy"
+    put(tmp_path / SMART, {"acquisition.json": recording})
+    np.save(array, np.zeros((4, 5, 6), np.uint8))
+    hint = "acquisition.json beside it states --voxel-size 2,1.8,1.8 of the tiles"
+    with pytest.raises(ParameterError, match=hint):
+        open_volume(str(array))
+    with pytest.raises(ParameterError, match=hint):
+        open_volume(str(array), asset=str(tmp_path / SMART))
+    for asset in (False, str(tmp_path / "absent")):
+        with pytest.raises(ParameterError, match=r"voxel-size Z,Y,X(?!.*2,1.8,1.8)"):
+            open_volume(str(array), asset=asset)
+    pyramid = open_volume(str(array), voxel_size=(2.0, 1.8, 1.8))
+    assert pyramid.space.toward == TOWARD
 
 
 @pytest.mark.parametrize("up", [1, 2, 3, 4, 5])

@@ -10,7 +10,13 @@ from typing import Any
 
 from projectome.core.space import Towards
 from projectome.core.volume import Pyramid
-from projectome.errors import MetadataError, Problem, StoreError, TransferError
+from projectome.errors import (
+    MetadataError,
+    Problem,
+    ProjectomeError,
+    StoreError,
+    TransferError,
+)
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.metadata.aind import MERGED, Desk, file_names, read_asset, read_folder
@@ -62,6 +68,33 @@ def with_asset(pyramid: Pyramid, url: str, asset: str | bool, *, access: Access)
         problem = Problem("warning", "asset", f"No metadata was read beside the volume: {error}")
         return replace(pyramid, problems=(*pyramid.problems, problem))
     return pyramid if found is None else _related(pyramid, found)
+
+
+def stated_size(url: str, asset: str | bool, *, access: Access) -> str:
+    """Return a sentence on the voxel size that metadata beside a volume state of its recording.
+
+    It is a hint for whoever has to state the size: a volume may be of another size than the tiles.
+
+    Parameters
+    ----------
+    url, asset, access
+        As for `with_asset`.
+
+    Returns
+    -------
+    str
+        Empty where nothing is stated or can be read.
+    """
+    try:
+        found = read_asset(asset, access=access) if isinstance(asset, str) else None
+        found = find_asset(url, access=access) if asset is True else found
+    except ProjectomeError:
+        return ""
+    if found is None or found.voxel_size_um is None:
+        return ""
+    stated = found.voxel_size_um
+    size = ",".join(f"{v:.6g}" for v in stated.value)
+    return f" {stated.source} beside it states --voxel-size {size} of the tiles as recorded."
 
 
 def find_asset(url: str, *, access: Access) -> AssetMetadata | None:
