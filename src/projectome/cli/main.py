@@ -30,6 +30,11 @@ VERBS: dict[str, Verb] = {
     "mip": Verb("look", LOOK, "Maximum intensity projection as a picture."),
     "describe": Verb("describe", LOOK, "Write a JSON that says what a file does not."),
     "profile": Verb("look", LOOK, "Intensity along an axis, as a table and a picture."),
+    "atlas ls": Verb("atlas", LOOK, "Atlases that can be opened by name."),
+    "atlas info": Verb("atlas", LOOK, "What an atlas is: levels, regions, hemispheres, problems."),
+    "atlas regions": Verb("atlas", LOOK, "The tree of regions, or those that match a pattern."),
+    "atlas volumes": Verb("atlas", LOOK, "Volumes, centroids and boxes of regions."),
+    "atlas slice": Verb("atlas", LOOK, "A plane of an atlas as a picture."),
     "reconstruct": Verb("study", WORK, "The main job: a volume in, neurons and a report out."),
     "report": Verb("study", WORK, "Write the report of a study again."),
     "demo": Verb("study", WORK, "Make a phantom brain, reconstruct it and score the result."),
@@ -50,7 +55,7 @@ def load(name: str) -> TyperCommand:
     """Import a verb and return its command."""
     module = importlib.import_module(f"projectome.cli.{VERBS[name].module}")
     group: Any = typer.main.get_group(module.app)
-    command: TyperCommand = group.commands[name]
+    command: TyperCommand = group.commands[name.split()[-1]]
     return command
 
 
@@ -69,12 +74,20 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Import the verb that is called; suggest near ones for a misspelt name."""
         name, *rest = args
+        if f"{name} {' '.join(rest[:1])}" in VERBS:  # two words, as in `atlas info`
+            name, *rest = f"{name} {rest[0]}", *rest[1:]
         if name in VERBS:
             return name, load(name), rest
         if ctx.resilient_parsing:
             return None, None, rest
-        from projectome.errors import UnknownNameError
+        from projectome.errors import ParameterError, UnknownNameError
 
+        second = [verb.split()[1] for verb in VERBS if verb.startswith(f"{name} ")]
+        if second:
+            raise ParameterError(
+                f"{name!r} goes on with one of {', '.join(second)}: projectome {name} {second[0]}. "
+                f"Help: projectome {name} {second[0]} --help"
+            )
         raise UnknownNameError("command", name, VERBS, list_with="projectome --help")
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
