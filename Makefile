@@ -25,7 +25,7 @@ demo: $(VENV)/.run
 	@$(BIN)/projectome demo
 
 test: $(VENV)/.test
-	@$(BIN)/python -m pytest --quiet
+	@$(BIN)/python -m pytest --quiet --numprocesses logical --maxprocesses 8 --dist loadfile
 
 lint: $(VENV)/.test $(VENV)/.lint
 	@$(BIN)/ruff check --quiet src tests bench
