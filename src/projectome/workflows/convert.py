@@ -107,12 +107,14 @@ def convert(
     kind
         What the voxels are, which decides between means and modes in the pyramid; as the source
         says if None.
-    version, shards, levels
-        Of OME-Zarr, see `projectome.io.volumes.write.create_volume`.
+    version
+        Of OME-Zarr.
     chunks
         Voxels a chunk; 64^3 if None, or those of the source if it is Zarr of version 2 with chunks
         of 64^3 or 128^3 and nothing is cut, turned or resampled. Chunks that stay the same are
         copied as they lie, without decoding them.
+    shards, levels
+        Of OME-Zarr, see `projectome.io.volumes.write.create_volume`.
     overwrite
         Replace what is there. Without it, an unfinished output of the same conversion is gone on
         with, and a finished one is returned as it is.
