@@ -41,6 +41,20 @@ def image_of(attributes):
     return attributes.get("ome", attributes)["multiscales"][0]
 
 
+def test_the_drafts_of_0_9_bring_orientation(zyx):
+    """0.9.dev1 is 0.6 with axes of any names (RFC-3) and their anatomical direction (RFC-4)."""
+    attributes = zyx("0.6")
+    attributes["ome"]["version"] = "0.9.dev1"
+    words = ("inferior-to-superior", "anterior-to-posterior", "right-to-left")
+    system = image_of(attributes)["coordinateSystems"][0]
+    for axis, word in zip(system["axes"], words, strict=True):
+        axis["orientation"] = {"type": "anatomical", "value": word}
+    image = parse_multiscale(attributes, url="URL")
+    assert image.toward == ("superior", "posterior", "left")
+    assert (image.version, image.problems) == ("0.9.dev1", ())
+    np.testing.assert_array_equal(image.levels[0].matrix[:3, 3], [10, 20, 30])
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
 def test_every_version_gives_the_same_model(version, zyx):
     image = parse_multiscale(zyx(version), url="URL")

@@ -248,3 +248,21 @@ def test_broken_attributes_are_refused(tmp_path):
     (path / ".zattrs").write_text(json.dumps({"resolution": {}}))
     with pytest.raises(MetadataError, match="One number an axis"):
         open_volume(str(path))
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(("version", "asked"), [(2, 2 * 6), (3, 6)])
+def test_levels_are_asked_only_for_what_their_version_has(
+    tmp_path, serving_buckets, version, asked
+):
+    group = tmp_path / "data" / "all"
+    zarr.open_group(str(group), mode="w", zarr_format=version)
+    for k in range(6):
+        voxels = noise((1, max(1, 16 >> k), 32 >> k, 32 >> k))
+        about = {"offset": [0, 0, 0], "resolution": [n << k for n in (400, 168, 168)]}
+        save(group / f"s{k}", voxels, zarr_format=version, **about)
+    with serving_buckets(tmp_path) as server:
+        pyramid = open_volume("s3://data/all", endpoint=server.endpoint, asset=False)
+        assert len(pyramid) == 6
+        assert len([request for request in server.asked if "/all/s" in request]) == asked
+        assert len(server.asked) <= asked + 7, server.asked

@@ -69,16 +69,31 @@ class Group:
     raw: bytes
 
 
-def manifests(place: Place) -> dict[str, bytes | AccessDeniedError | None]:
-    """Return the documents that a Zarr group may have; what tells least is asked for last."""
+def manifests(
+    place: Place, version: int | None = None
+) -> dict[str, bytes | AccessDeniedError | None]:
+    """Return the documents that a Zarr group may have; what tells least is asked for last.
+
+    Of a level, whose version is that of its group, only those are asked for that say something.
+    """
+    if version is not None:
+        known = place.documents(*(("zarr.json",) if version == 3 else (".zarray", ".zattrs")))
+        return {**dict.fromkeys((*MANIFESTS, UNFINISHED)), **known}
     found = place.documents("zarr.json", ".zattrs", ".zarray", UNFINISHED)
     if any(isinstance(document, bytes) for document in found.values()):
         return {**found, ".zgroup": None}
     return {**found, **place.documents(".zgroup")}
 
 
-def read_group(place: Place) -> Group | ArrayDocument:
+def read_group(place: Place, version: int | None = None) -> Group | ArrayDocument:
     """Read the metadata of a Zarr group, or of the array that lies there instead.
+
+    Parameters
+    ----------
+    place
+        Where to look.
+    version
+        2 or 3 where it is known, as that of a level; both are tried if None.
 
     Raises
     ------
@@ -87,12 +102,12 @@ def read_group(place: Place) -> Group | ArrayDocument:
     FormatError
         If the metadata is broken.
     """
-    url, documents = place.url, manifests(place)
+    url, documents = place.url, manifests(place, version)
     denied = [error for error in documents.values() if isinstance(error, AccessDeniedError)]
     found = {name: raw if isinstance(raw, bytes) else None for name, raw in documents.items()}
     if found[UNFINISHED] is not None:
         raise unfinished(url)
-    for name, version in (("zarr.json", 3), (".zarray", 2)):
+    for name, number in (("zarr.json", 3), (".zarray", 2)):
         raw = found[name]
         if raw is None:
             continue
@@ -100,11 +115,11 @@ def read_group(place: Place) -> Group | ArrayDocument:
         if name == ".zarray":
             own = found[".zattrs"] or b"{}"
             attributes = parse_json(own, url=stores.join(url, ".zattrs"))
-            return ArrayDocument(url, version, content, raw + own, attributes)
+            return ArrayDocument(url, number, content, raw + own, attributes)
         attributes = content.get("attributes") or {}
         attributes = attributes if isinstance(attributes, dict) else {}
         if content.get("node_type") == "array":
-            return ArrayDocument(url, version, content, raw, attributes)
+            return ArrayDocument(url, number, content, raw, attributes)
         return Group(url, 3, attributes, raw)
     if denied and found[".zattrs"] is None and found[".zgroup"] is None:
         raise denied[0]
@@ -151,7 +166,7 @@ class OmeZarrReader:
         if "bioformats2raw.layout" in ome and "plate" not in ome:
             return self._only_series(place, options)
         named = {"plate", "well", "labels"} & ome.keys()
-        if not named and (documents := _plain_levels(place)):
+        if not named and (documents := _plain_levels(place, found.version)):
             return open_bare(documents, options, url=place.url)
         raise FormatError(_no_image(place, ome))
 
@@ -167,12 +182,12 @@ class OmeZarrReader:
         return Pyramid(pyramid.levels, (note, *pyramid.problems), pyramid.metadata)
 
 
-def _plain_levels(place: Place) -> list[ArrayDocument]:
+def _plain_levels(place: Place, version: int) -> list[ArrayDocument]:
     """Return the metadata of arrays named s0, s1 and so on, which may be levels."""
 
     def fetch(name: str) -> ArrayDocument | None:
         try:
-            found = read_group(Place(stores.join(place.url, name), place.access))
+            found = read_group(Place(stores.join(place.url, name), place.access), version)
         except NotFoundError:
             return None
         return found if isinstance(found, ArrayDocument) else None
