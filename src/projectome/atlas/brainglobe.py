@@ -225,12 +225,22 @@ class _Parts:
             if self.source.has(f"{place}/{name}/zarr.json") or self.source.has(
                 f"{place}/{name}/.zattrs"
             ):
-                return self.source.volume(f"{place}/{name}")
+                return self._three_axes(f"{place}/{name}")
         raise NotFoundError(
             f"{self.source.url}/{place} has none of {', '.join(names)}. The copy is incomplete, or "
             f"of a later layout: fetch it again, or list it with: projectome ls "
             f"{self.source.url}/{place}"
         )
+
+    def _three_axes(self, path: str) -> Pyramid:
+        """Open an image of three axes and no more."""
+        try:
+            return self.source.volume(path)
+        except ParameterError as error:  # it asks which place of a further axis is meant
+            raise FormatError(
+                f"{self.source.url}/{path} has more axes than three: it may be the stack of masks, "
+                f"which is no volume of region ids. Fetch the atlas again. ({error})"
+            ) from None
 
     def template(self, problems: list[Problem]) -> list[Volume]:
         """Return the levels of the template that the annotation was drawn on; none if missing."""
