@@ -88,3 +88,20 @@ def test_a_name_of_the_catalog_can_be_downloaded_from(say, at, tmp_path):
     said = say("download", "brainglobe", tmp_path, "--include", "*.conf", *at)
     assert said.status == 0, said.err
     assert (tmp_path / "atlases" / "last_versions.conf").exists()
+
+
+def test_info_says_what_the_catalog_knows_of_the_expansion(say, at):
+    """The files of E11 state nanometres of expanded tissue, and nothing of the expansion."""
+    url = "s3://e11bio-prism/ls/images/full_dataset.zarr/markers"
+    said = say("info", url, *at)
+    assert "about fivefold" in said.err
+    assert "--expansion 5." in said.err
+    [told] = [p for p in say("info", url, "--json", *at).json["problems"] if "e11" in p["message"]]
+    assert told["where"] == "expansion"
+    said = say("info", url, "--expansion", "5", *at)
+    assert "expansion    5: micrometres above are of the gel" in said.out
+    assert "fivefold" not in said.err
+    fused = f"s3://aind-open-data/{aind.EXA_CHAIN}/fused.zarr"
+    assert "--expansion X" in say("info", fused, *at).err
+    stitched = f"s3://aind-open-data/{aind.SMART_STITCHED}/processed/OMEZarr/Ex_561_Em_593.zarr"
+    assert "expansion" not in say("info", stitched, *at).err

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from projectome.datasets.records import (
     LARGEST,
+    dataset_of,
     is_dataset,
     load_catalog,
     lookup,
@@ -176,3 +177,20 @@ def test_whatever_a_record_says_it_is_read_or_refused(key, value):
 def test_any_bytes_are_read_or_refused(data):
     with pytest.raises(ProjectomeError):
         read_record(data, url="noise.json")
+
+
+def test_an_address_belongs_to_the_dataset_that_holds_it(monkeypatch):
+    def name(url):
+        found = dataset_of(url)
+        return found and found.name
+
+    assert name("s3://e11bio-prism/ls/images/full_dataset.zarr/all") == "e11-prism"
+    assert name("zarr://s3://e11bio-prism/ls/images/full_dataset.zarr/all/0") == "e11-prism"
+    assert name("s3://aind-open-data/exaSPIM_1_2026-01-01_00-00-00/fused.zarr") == "aind-exaspim"
+    assert name("s3://aind-open-data/SmartSPIM_1_2026-01-01_00-00-00/x") == "aind-smartspim"
+    for other in ("s3://e11bio-prism/lsd/x", "s3://aind-open-data/README/x", "/ls/x", "gs://b/x"):
+        assert name(other) is None
+    asset = "s3://ours/exaspim_1_2026-01-01_00-00-00/exaspim/image.ome.zarr"
+    assert name(asset) is None
+    monkeypatch.setenv("PROJECTOME_BUCKET", "ours")
+    assert name(asset) == "pasteur-exaspim"

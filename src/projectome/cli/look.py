@@ -27,7 +27,7 @@ from projectome.cli.options import (
 )
 from projectome.cli.outputs import check_free
 from projectome.core.volume import Pyramid, Volume
-from projectome.errors import ParameterError, ShapeError
+from projectome.errors import DataError, ParameterError, Problem, ShapeError
 from projectome.settings import format_bytes
 
 app = typer.Typer(rich_markup_mode=None)
@@ -87,10 +87,34 @@ def info(url: Url, file: FileOptions, talk: TalkOptions) -> None:
 
     address = address_of(url, file)
     pyramid = open_volume(address, **read_options(file))
+    if file.expansion is None:
+        pyramid = replace(pyramid, problems=(*pyramid.problems, *_expansion(pyramid, address)))
     answer(talk, {"url": address, **describe(pyramid)}, _page(pyramid))
     if not talk.json:
         for problem in pyramid.problems:
             STDERR.print(str(problem), style="yellow")
+
+
+def _expansion(pyramid: Pyramid, address: str) -> list[Problem]:
+    """Return what the catalog knows of the expansion of a volume whose files state none."""
+    from projectome.datasets.records import dataset_of
+
+    told = any("expansion" in problem.where.lower() for problem in pyramid.problems)
+    if pyramid.space.expansion != 1 or told:
+        return []
+    try:
+        dataset = dataset_of(address)
+    except (DataError, ParameterError):  # a broken record of the user is no reason to stop
+        return []
+    known = None if dataset is None else dataset.expansion
+    if dataset is None or known is None or known.factor == 1:
+        return []
+    factor = "X" if known.factor is None else f"{known.factor:g}"
+    text = (
+        "The files state none: micrometres are those of the specimen as it lies. Of "
+        f"{dataset.name} is known: {known.source}. For micrometres of tissue: --expansion {factor}."
+    )
+    return [Problem("warning", "expansion", text)]
 
 
 def _page(pyramid: Pyramid) -> str:

@@ -358,6 +358,32 @@ def lookup(name: str, catalog: dict[str, Dataset] | None = None) -> tuple[Datase
     return found
 
 
+def dataset_of(url: str, catalog: dict[str, Dataset] | None = None) -> Dataset | None:
+    """Return the dataset that an address lies in, if there is one.
+
+    Parameters
+    ----------
+    url
+        An address, perhaps with the prefix of a reader.
+    catalog
+        Where to look; everything there is if None.
+    """
+    address = parse(re.sub(r"^\w+://(?=\w+://)", "", url))
+    if address.scheme not in ("s3", "gs"):
+        return None
+    plain = f"{address.scheme}://{address.root}/{address.path}"
+    named = resolve()[0].bucket
+    known = load_catalog() if catalog is None else catalog
+    found = []
+    for record in known.values():
+        home = record.address() if record.url or named else ""
+        inside = plain.removeprefix(f"{home}/")
+        name = inside.partition("/")[0]
+        if home and inside != plain and (not record.assets or record.holds(name)):
+            found.append((bool(record.assets), len(home), record))
+    return max(found, key=lambda entry: entry[:2])[2] if found else None
+
+
 def names(records: Iterable[Dataset]) -> list[str]:
     """Return all names and aliases, each once."""
     return sorted({name for record in records for name in (record.name, *record.aliases)})
