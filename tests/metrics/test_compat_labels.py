@@ -54,9 +54,8 @@ def test_skimage_itself_gives_what_is_written_here():
         truth, found = case(seed)
         split, merge = of_skimage(truth, found)
         error, precision, recall = adapted_rand_error(truth, found)
-        expected = dict(
-            voi_split=split, voi_merge=merge, are=error, precision=precision, recall=recall
-        )
+        names = ("voi_split", "voi_merge", "are", "precision", "recall")
+        expected = dict(zip(names, (split, merge, error, precision, recall), strict=True))
         assert SCORES[seed]["skimage"] == pytest.approx(expected, abs=1e-6)
 
 
