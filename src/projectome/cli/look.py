@@ -111,8 +111,8 @@ def _expansion(pyramid: Pyramid, address: str) -> list[Problem]:
         return []
     factor = "X" if known.factor is None else f"{known.factor:g}"
     text = (
-        "The files state none: micrometres are those of the specimen as it lies. Of "
-        f"{dataset.name} is known: {known.source}. For micrometres of tissue: --expansion {factor}."
+        "No file states it: micrometres are those of the specimen as it lies. The catalog on "
+        f"{dataset.name}: {known.source}. For micrometres of tissue: --expansion {factor}."
     )
     return [Problem("warning", "expansion", text)]
 
