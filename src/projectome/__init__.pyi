@@ -17,7 +17,12 @@ from projectome.core.volume import Volume as Volume
 from projectome.datasets.find import find as find
 from projectome.datasets.phantom import Phantom as Phantom
 from projectome.datasets.phantom import make_phantom as make_phantom
+from projectome.datasets.phantom_barcodes import make_barcoded_neuropil as make_barcoded_neuropil
+from projectome.datasets.phantom_brain import make_whole_brain as make_whole_brain
+from projectome.datasets.phantom_brainbow import make_brainbow as make_brainbow
+from projectome.datasets.phantom_field import make_axon_field as make_axon_field
 from projectome.datasets.phantom_files import write_phantom as write_phantom
+from projectome.datasets.phantom_layouts import write_specimen as write_specimen
 from projectome.engine.run import run as run
 from projectome.errors import ProjectomeError as ProjectomeError
 from projectome.filters.tubeness import tubeness as tubeness
@@ -78,7 +83,11 @@ __all__ = [
     "find",
     "describe",
     "list_folder",
+    "make_axon_field",
+    "make_barcoded_neuropil",
+    "make_brainbow",
     "make_phantom",
+    "make_whole_brain",
     "measure",
     "minimal_path",
     "mip",
@@ -98,6 +107,7 @@ __all__ = [
     "write_points",
     "write_report",
     "write_skeletons",
+    "write_specimen",
     "write_swc",
     "write_volume",
 ]

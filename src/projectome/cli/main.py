@@ -45,6 +45,7 @@ VERBS: dict[str, Verb] = {
     "path": Verb("steps", STEPS, "The path of least cost through two points or more."),
     "measure": Verb("steps", STEPS, "Morphology of traced neurons as a table."),
     "evaluate": Verb("evaluate", STEPS, "Score a prediction against the truth."),
+    "phantom": Verb("phantom", HOUSE, "Make an image whose truth is known."),
     "bench": Verb("house", HOUSE, "Measure speed and memory beside other tools."),
     "config": Verb("house", HOUSE, "Show or set what holds on this machine."),
     "cache": Verb("house", HOUSE, "What is kept for later, and how to drop it."),

@@ -162,14 +162,7 @@ def make_phantom(
             f"not seed={seed}, neurons={count}, voxel_size={voxel_size}."
         )
     optics = microscope or Microscope()
-    extent = (np.asarray(shape) - 1) * voxel_size
-    # The brain does not sit exactly in the middle, nor does its midline.
-    centre = extent / 2 + np.asarray((0.0, 0.0, 2.5)) * voxel_size
-    half = extent * (0.463, 0.408, 0.42)
-    anatomy = Anatomy(
-        (float(centre[0]), float(centre[1]), float(centre[2])),
-        (float(half[0]), float(half[1]), float(half[2])),
-    )
+    anatomy = anatomy_of(shape, voxel_size)
     grown = tuple(grow_neurons(anatomy, count, seed=seed, voxel_size=voxel_size))
     scene = make_scene(
         anatomy, grown, shape=shape, voxel_size=voxel_size, seed=seed, microscope=optics
@@ -187,6 +180,18 @@ def make_phantom(
             partial(render_labels, scene), shape, np.uint32, fine, kind="labels", name="neurons"
         ),
         atlas=_atlas(anatomy, shape, voxel_size),
+    )
+
+
+def anatomy_of(shape: Triple, voxel_size: float) -> Anatomy:
+    """Return the brain that fills a volume; axes run toward posterior, inferior and right."""
+    extent = (np.asarray(shape) - 1) * voxel_size
+    # The brain does not sit exactly in the middle, nor does its midline.
+    centre = extent / 2 + np.asarray((0.0, 0.0, 2.5)) * voxel_size
+    half = extent * (0.463, 0.408, 0.42)
+    return Anatomy(
+        (float(centre[0]), float(centre[1]), float(centre[2])),
+        (float(half[0]), float(half[1]), float(half[2])),
     )
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,10 +122,10 @@ def write_phantom(
     """
     place = PhantomFolder(Path(folder))
     making = _making(phantom)
-    if _is_there(place.path, making, overwrite):
+    if is_there(place.path, making, overwrite):
         return place
     note = place.path / "phantom.json"
-    _write_json(note, {**making, "complete": False})
+    write_json(note, {**making, "complete": False})
     truth, atlas = place.path / "truth", place.path / "atlas"
     write_volume(phantom.image, place.image, overwrite=True)
     write_volume(phantom.labels, place.labels, overwrite=True)
@@ -136,7 +137,7 @@ def write_phantom(
     write_points(phantom.somata, truth / "somata.parquet")
     write_table(phantom.projections, truth / "projections.parquet")
     _write_atlas(phantom.atlas, atlas)
-    _write_json(note, {**making, "complete": True})
+    write_json(note, {**making, "complete": True})
     return place
 
 
@@ -149,7 +150,7 @@ def open_phantom(folder: str | Path) -> PhantomFolder:
         If there is none, or it was not finished.
     """
     path = Path(folder)
-    if not _note(path).get("complete"):
+    if not read_note(path).get("complete"):
         raise NotFoundError(
             f"No complete phantom in {path}: its phantom.json is missing or says that writing was "
             "interrupted. Write it again with projectome.datasets.phantom_files.write_phantom."
@@ -222,7 +223,7 @@ def _write_atlas(atlas: Atlas, folder: Path) -> None:
         "midline": {"point_um": atlas.midline.point, "normal": atlas.midline.normal},
         "hemispheres": {"left": 1, "right": 2},
     }
-    _write_json(folder / "atlas.json", about)
+    write_json(folder / "atlas.json", about)
 
 
 def _making(phantom: Phantom) -> dict[str, object]:
@@ -238,9 +239,9 @@ def _making(phantom: Phantom) -> dict[str, object]:
     }
 
 
-def _is_there(folder: Path, making: dict[str, object], overwrite: bool) -> bool:
+def is_there(folder: Path, making: dict[str, object], overwrite: bool) -> bool:
     """Say whether the phantom is there already; refuse if something else is."""
-    found = _note(folder)
+    found = read_note(folder)
     complete = bool(found.pop("complete", False))
     if found == making:
         return complete and not overwrite
@@ -252,7 +253,7 @@ def _is_there(folder: Path, making: dict[str, object], overwrite: bool) -> bool:
     return False
 
 
-def _note(folder: Path) -> dict[str, object]:
+def read_note(folder: Path) -> dict[str, object]:
     """Return the phantom.json of a folder; empty if there is none that can be read."""
     try:
         note = json.loads((folder / "phantom.json").read_text(encoding="utf-8"))
@@ -261,7 +262,8 @@ def _note(folder: Path) -> dict[str, object]:
     return note if isinstance(note, dict) else {}
 
 
-def _write_json(path: Path, content: dict[str, object]) -> None:
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON document that is there whole or not at all."""
     with atomic_write(path) as partial:
         text = json.dumps(plain(content), indent=2)
         partial.write_text(text + "\n", encoding="utf-8")

@@ -242,29 +242,47 @@ def tiles(
     depth, height, width = shape
     field = np.zeros((height, width), dtype=np.float32)
     planes = np.zeros((2, height, width), dtype=np.int64)
-    cuts = []
-    for length in (height, width):
-        count = max(1, round(length / optics.tile))
-        edges = np.linspace(0, length, count + 1)
-        edges[1:-1] += rng.uniform(-0.15, 0.15, count - 1) * length / count
-        cuts.append(np.round(edges).astype(int))
+    cuts = tile_borders((height, width), optics, rng)
     for row, (top, bottom) in enumerate(zip(cuts[0], cuts[0][1:], strict=False)):
         for column, (left, right) in enumerate(zip(cuts[1], cuts[1][1:], strict=False)):
             y, x = np.ogrid[top:bottom, left:right]
-            far = ((y - (top + bottom) / 2) * 2 / (bottom - top)) ** 2
-            far = (far + ((x - (left + right) / 2) * 2 / (right - left)) ** 2) / 2
             gain = 1 + optics.gain * float(np.clip(rng.normal(), -2, 2))
             # Tiles are not quite where they should be: their outer edges leave zeros.
             pads = rng.integers(2, 6, 6)
-            inside = np.ones(far.shape, dtype=bool)
+            inside = np.ones((bottom - top, right - left), dtype=bool)
             inside &= (y >= pads[0]) if row == 0 else True
             inside &= (x >= pads[1]) if column == 0 else True
             inside &= (y < height - pads[2]) if bottom == height else True
             inside &= (x < width - pads[3]) if right == width else True
-            field[top:bottom, left:right] = inside * gain * (1 - optics.vignetting * far)
+            light = tile_light((top, bottom), (left, right), optics, gain)
+            field[top:bottom, left:right] = inside * light
             planes[0, top:bottom, left:right] = np.where(inside, pads[4], depth)
             planes[1, top:bottom, left:right] = np.where(inside, depth - pads[5], 0)
     return field, planes
+
+
+def tile_borders(
+    shape: tuple[int, int], optics: Microscope, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Return where tiles begin along y and x, and the end of the last."""
+    cuts = []
+    for length in shape:
+        count = max(1, round(length / optics.tile))
+        edges = np.linspace(0, length, count + 1)
+        edges[1:-1] += rng.uniform(-0.15, 0.15, count - 1) * length / count
+        cuts.append(np.round(edges).astype(np.int64))
+    return cuts
+
+
+def tile_light(
+    rows: tuple[int, int], columns: tuple[int, int], optics: Microscope, gain: float
+) -> NDArray[np.float64]:
+    """Return gain and vignetting of a tile at each of its pixels."""
+    (top, bottom), (left, right) = rows, columns
+    y, x = np.ogrid[top:bottom, left:right]
+    far: NDArray[np.float64] = ((y - (top + bottom) / 2) * 2 / (bottom - top)) ** 2
+    far = (far + ((x - (left + right) / 2) * 2 / (right - left)) ** 2) / 2
+    return gain * (1 - optics.vignetting * far)
 
 
 def shadows(shape: Triple, optics: Microscope, rng: np.random.Generator) -> NDArray[np.float32]:

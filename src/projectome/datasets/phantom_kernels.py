@@ -164,21 +164,37 @@ def expose(
 
 
 @numba.njit(cache=True, nogil=True)
-def mark(start: Any, shape: Any, marks: Any) -> Any:
-    """Label balls (z, y, x, radius [voxels], number); the relatively nearer one of several wins."""
+def mark(start: Any, shape: Any, marks: Any, aspect: float = 1.0) -> Any:
+    """Label balls (z, y, x, radius [voxels], number); the relatively nearer one of several wins.
+
+    Voxels are `aspect` times as long along z as in the plane, where the radius counts.
+    """
     labels = np.zeros(shape, np.uint32)
     best = np.full(shape, np.inf, np.float32)
     for m in range(len(marks)):
         z, y, x, radius, number = marks[m]
-        z0, z1 = span(z, radius, start[0], shape[0])
+        z0, z1 = span(z, radius / aspect, start[0], shape[0])
         y0, y1 = span(y, radius, start[1], shape[1])
         x0, x1 = span(x, radius, start[2], shape[2])
         for i in range(z0, z1):
             for j in range(y0, y1):
                 for k in range(x0, x1):
-                    far = (i + start[0] - z) ** 2 + (j + start[1] - y) ** 2
+                    far = ((i + start[0] - z) * aspect) ** 2 + (j + start[1] - y) ** 2
                     far = np.sqrt(far + (k + start[2] - x) ** 2) / radius
                     if far <= 1 and np.float32(far) < best[i, j, k]:
                         best[i, j, k] = far
                         labels[i, j, k] = number
     return labels
+
+
+@numba.njit(cache=True, nogil=True)
+def lattice(seed: Any, start: Any, shape: Any) -> Any:
+    """Return normal values at the nodes of an endless lattice, each a hash of seed and node."""
+    out = np.empty(shape, np.float32)
+    base = (seed + np.uint64(1)) * np.uint64(0xA24BAED4963EE407)
+    for i in range(shape[0]):
+        for j in range(shape[1]):
+            row = np.uint64(((i + start[0] + 7) * 1_000_003 + j + start[1] + 7) * 1_000_033)
+            for k in range(shape[2]):
+                out[i, j, k] = normal(base + row + np.uint64(k + start[2] + 7))
+    return out

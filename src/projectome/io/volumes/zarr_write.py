@@ -38,6 +38,8 @@ class ArrayPlan:
         Level of zstd inside blosc with byte shuffle, 1 to 9; 0 for none.
     codec
         Document of another compressor of zarr 2, as JSON; empty for zstd.
+    separator
+        Between the numbers in the names of chunks of zarr 2.
     """
 
     url: str
@@ -49,6 +51,7 @@ class ArrayPlan:
     zarr: Literal[2, 3]
     compression: int
     codec: str = ""
+    separator: Literal["/", "."] = "/"
 
     @property
     def document(self) -> str:
@@ -75,7 +78,7 @@ class ArrayPlan:
             "fill_value": self._fill(),
             "order": "C",
             "filters": None,
-            "dimension_separator": "/",
+            "dimension_separator": self.separator,
         }
 
     def _version_3(self) -> dict[str, Any]:
