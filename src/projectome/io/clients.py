@@ -108,11 +108,37 @@ def in_time(answer: Any, *, url: str) -> Iterator[Any]:
         If it comes below 100 kB/s for longer than a minute.
     """
     began, size = time.monotonic(), 0
-    for piece in answer.stream():
+    for piece in answer.stream(min_chunk_size=1):  # by default it waits for 10 MB
         size += len(piece)
         yield piece
         if time.monotonic() - began > PATIENCE + size / SLOWEST:
             raise translate(TimeoutError(), url, "read")
+
+
+def body(answer: Any, *, url: str, limit: int) -> bytes:
+    """Return the first bytes of what obstore gets, in time.
+
+    Parameters
+    ----------
+    answer
+        Of ``obstore.get``.
+    url
+        Whose it is, for the error.
+    limit
+        No more is read [bytes].
+
+    Raises
+    ------
+    TransferError
+        If it comes more slowly than any transfer should.
+    """
+    parts, size = [], 0
+    for piece in in_time(answer, url=url):
+        parts.append(bytes(piece))
+        size += len(parts[-1])
+        if size >= limit:
+            break
+    return b"".join(parts)[:limit]
 
 
 def kvstore_spec(
@@ -288,9 +314,11 @@ class RemoteFile(io.RawIOBase):
         if stop <= self._at:
             return 0
         with mapped(self._url, "read"):
-            piece = obstore.get_range(self._store, self._key, start=self._at, end=stop)
+            span: Any = {"range": (self._at, stop)}
+            answer = obstore.get(self._store, self._key, options=span)
+            piece = body(answer, url=self._url, limit=stop - self._at)
         count = len(piece)
-        memoryview(buffer)[:count] = memoryview(piece)
+        memoryview(buffer)[:count] = piece
         self._at += count
         return count
 

@@ -52,11 +52,19 @@ def _load(data: bytes) -> Any:
 
     Text that cannot be encoded again would break whatever is made of it.
     """
-    document = json.loads(data)
+    document = json.loads(data, parse_int=_whole)
     if b"\\ud" in data.lower():
         whole = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
         document = json.loads(whole)
     return document
+
+
+def _whole(digits: str) -> int:
+    """Return a whole number that 64 bits hold, as all that formats know."""
+    number = int(digits)
+    if not -(2**63) <= number < 2**64:
+        raise ValueError(f"it holds the number {digits[:24]}, too large for 64 bits")
+    return number
 
 
 def _depth(value: object) -> int:

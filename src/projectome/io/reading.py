@@ -17,7 +17,7 @@ import obstore.exceptions
 from projectome.errors import FormatError, NotFoundError, StoreError
 from projectome.io.access import Access
 from projectome.io.address import Address, parse
-from projectome.io.clients import archive_members, bucket, in_time, kvstore, open_whole, wait
+from projectome.io.clients import archive_members, body, bucket, kvstore, open_whole, wait
 from projectome.io.failures import mapped, translate
 from projectome.io.s3_listing import pages
 
@@ -188,7 +188,8 @@ def _read_range(
             last = min(size, first + length)
             if first >= last:
                 return b"", size
-            return bytes(obstore.get_range(store, address.path, start=first, end=last)), size
+            answer = obstore.get(store, address.path, options={"range": (first, last)})
+            return body(answer, url=url, limit=last - first), size
     except (obstore.exceptions.BaseError, OSError) as error:
         raise translate(error, url, "read") from error
 
@@ -208,32 +209,6 @@ def _part_of_whole(
                 "whole for each. Fetch it first: projectome download URL FOLDER"
             )
         return body(answer, url=url, limit=stop)[first:stop], size
-
-
-def body(answer: Any, *, url: str, limit: int) -> bytes:
-    """Return the first bytes of what obstore gets, in time.
-
-    Parameters
-    ----------
-    answer
-        Of ``obstore.get``.
-    url
-        Whose it is, for the error.
-    limit
-        No more is read [bytes].
-
-    Raises
-    ------
-    TransferError
-        If it comes more slowly than any transfer should.
-    """
-    parts, size = [], 0
-    for piece in in_time(answer, url=url):
-        parts.append(bytes(piece))
-        size += len(parts[-1])
-        if size >= limit:
-            break
-    return b"".join(parts)[:limit]
 
 
 def open_file(url: str, *, access: Access | None = None, buffer: int = 2**18) -> IO[bytes]:

@@ -58,6 +58,8 @@ class Answer:
         ``Content-Length`` and all others, sent as they are.
     body
         What comes after the headers, also where they say something else.
+    whole
+        The file that the body is a part of.
     delay
         Time before the first byte [s].
     pace
@@ -72,6 +74,7 @@ class Answer:
     delay: float = 0.0
     pace: float = 0.0
     endless: bool = False
+    whole: bytes = b""
 
 
 Fault = Callable[[Question, Answer], Answer | None]
@@ -133,7 +136,7 @@ class FaultyStore:
             return refusal(416, "InvalidRange")
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
         part = data[start:stop]
-        return Answer(206, {**headers, "Content-Length": str(len(part))}, part)
+        return Answer(206, {**headers, "Content-Length": str(len(part))}, part, whole=data)
 
 
 def document(text: str, status: int = 200) -> Answer:
@@ -263,3 +266,101 @@ def faulty_store(folder: Path) -> Iterator[FaultyStore]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _cut(question: Question, answer: Answer) -> None:
+    answer.body = answer.body[: len(answer.body) // 2]
+
+
+def _longer(question: Question, answer: Answer) -> None:
+    answer.headers["Content-Length"] = str(len(answer.body) // 2)
+
+
+def _slow(question: Question, answer: Answer) -> None:
+    answer.pace = 0.2
+
+
+def _stalled(question: Question, answer: Answer) -> None:
+    answer.delay = 1e6
+
+
+def _whole(question: Question, answer: Answer) -> Answer | None:
+    if answer.status != 206:
+        return None
+    total = answer.headers.pop("Content-Range").rpartition("/")[2]
+    del answer.headers["Accept-Ranges"]
+    data = b"\0" * int(total) if question.method == "HEAD" else answer.whole
+    return Answer(200, {**answer.headers, "Content-Length": total}, data)
+
+
+def _elsewhere(question: Question, answer: Answer) -> None:
+    if answer.status == 206:
+        answer.headers["Content-Range"] = "bytes 5-9/12"
+
+
+def _garbage(question: Question, answer: Answer) -> None:
+    answer.body = b"\xde\xad\xbe\xef\0"[: len(answer.body)] * (len(answer.body) // 5 + 1)
+    answer.body = answer.body[: int(answer.headers["Content-Length"])]
+
+
+def _packed(question: Question, answer: Answer) -> None:
+    answer.headers["Content-Encoding"] = "gzip"
+
+
+def _page(question: Question, answer: Answer) -> Answer:
+    return Answer(200, {"Content-Type": "text/html", "Content-Length": "13"}, b"<html></html>")
+
+
+def _unmeasured(question: Question, answer: Answer) -> None:
+    answer.headers.pop("Content-Length")
+
+
+def _immeasurable(question: Question, answer: Answer) -> None:
+    answer.headers["Content-Length"] = "-5"
+
+
+def _looping(question: Question, answer: Answer) -> Answer:
+    return Answer(302, {"Location": question.path, "Content-Length": "0"})
+
+
+def _to_a_file(question: Question, answer: Answer) -> Answer:
+    return Answer(302, {"Location": "file:///etc/passwd", "Content-Length": "0"})
+
+
+def _nowhere(question: Question, answer: Answer) -> Answer:
+    return Answer(301, {"Content-Length": "0"})
+
+
+def refusing(status: int, code: str = "Refused", *, times: int = 10**9) -> Fault:
+    """Return the fault of a store that refuses the first requests for each path."""
+    return lambda question, answer: refusal(status, code) if question.number < times else None
+
+
+FAULTS: dict[str, Fault] = {
+    "cut off": _cut,
+    "longer than it says": _longer,
+    "slow": _slow,
+    "stalled": _stalled,
+    "whole instead of a part": _whole,
+    "another part": _elsewhere,
+    "garbage": _garbage,
+    "said to be gzip": _packed,
+    "a page for everything": _page,
+    "without a length": _unmeasured,
+    "of negative length": _immeasurable,
+    "redirected in circles": _looping,
+    "redirected to a file": _to_a_file,
+    "redirected nowhere": _nowhere,
+    "denied": refusing(403, "AccessDenied"),
+    "signature refused": refusing(403, "SignatureDoesNotMatch"),
+    "credentials expired": refusing(400, "ExpiredToken"),
+    "missing": refusing(404, "NoSuchBucket"),
+    "broken": refusing(500, "InternalError"),
+    "busy": refusing(503, "SlowDown"),
+}
+"""What can be wrong with every answer of a store, by name."""
+PASSING: dict[str, Fault] = {
+    "broken at first": refusing(500, "InternalError", times=2),
+    "busy at first": refusing(503, "SlowDown", times=2),
+}
+"""What is overcome by asking again."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import pickle
 import re
 import shutil
@@ -29,6 +31,14 @@ WAY_OUT = re.compile(
     re.IGNORECASE,
 )
 """One of these words is in what says how to go on."""
+ABSURD: tuple[Any, ...] = (
+    *(None, True, 0, -1, 2**31, 2**63, 10**12, 10**400, 0.5, 1e308, -1e308, 1e-308),
+    *(math.nan, math.inf, "", "x", "\x1b[31m\ud800", "../../etc", "9" * 30, "x" * 10**5),
+    *([], [0], [None], [10**9] * 3, [1e308] * 5, ["x"] * 100, {}, {"x": {"x": []}}),
+)
+"""What may stand for any value of a document."""
+LIES = 24
+"""Changes tried in each document."""
 SOON = 10.0
 """Seconds that a damaged file may keep its reader busy."""
 
@@ -113,6 +123,40 @@ def damages(size: int, rng: np.random.Generator) -> Iterator[Callable[[bytearray
         yield partial(fill, at=place(), value=value)
     for _ in range(6):
         yield partial(fill, at=place(), value=rng.bytes(int(rng.integers(1, 5))))
+
+
+def lies(document: Any, rng: np.random.Generator, count: int) -> Iterator[tuple[str, str]]:
+    """Yield a JSON document with one of its values replaced by something absurd.
+
+    Parameters
+    ----------
+    document
+        Parsed; it stays as it is.
+    rng
+        Draws the values.
+    count
+        How many to yield at most.
+
+    Yields
+    ------
+    str
+        Where, and what stands there now.
+    str
+        The document.
+    """
+    places: list[tuple[Any, Any]] = []
+    layer = [document]
+    while layer:
+        inner = layer.pop()
+        keys = inner if isinstance(inner, dict) else range(len(inner))
+        places += [(inner, key) for key in keys]
+        layer += [inner[key] for key in keys if isinstance(inner[key], (dict, list))]
+    pairs = [(place, value) for place in places for value in ABSURD]
+    for index in rng.permutation(len(pairs))[:count].tolist():
+        (inner, key), value = pairs[index]
+        true, inner[key] = inner[key], value
+        yield f"{key}: {value!r:.40}", json.dumps(document)
+        inner[key] = true
 
 
 class ReaderContract(ABC):
@@ -241,6 +285,18 @@ class ReaderContract(ABC):
                 damage(data)
                 file.write_bytes(data)
                 self._read_or_refuse(example, f"{file.name}: {damage}")
+            file.write_bytes(whole)
+
+    def test_lies_are_told(self, example: Example) -> None:
+        """Whatever a JSON document says: voxels or an error, soon, and no memory that it asks."""
+        rng = np.random.default_rng(0)
+        for file in sorted(p for p in (example.path, *example.path.rglob("*")) if p.is_file()):
+            whole = file.read_bytes()
+            if whole[:1] != b"{":
+                continue
+            for what, changed in lies(json.loads(whole), rng, LIES):
+                file.write_text(changed)
+                self._read_or_refuse(example, f"{file.name}: {what}")
             file.write_bytes(whole)
 
     def _read_or_refuse(self, example: Example, what: str) -> None:

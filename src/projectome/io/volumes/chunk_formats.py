@@ -314,8 +314,10 @@ def _dtype(name: object, url: str) -> np.dtype[np.generic]:
 
 def _fill(value: object, dtype: np.dtype[np.generic], url: str) -> Any:
     try:
-        return np.array(0 if value is None else value).astype(dtype)[()]
-    except (TypeError, ValueError, OverflowError):
+        with np.errstate(all="raise"):
+            found = np.array(0 if value is None else value).astype(dtype)
+        return found.reshape(())[()]
+    except (TypeError, ValueError, OverflowError, FloatingPointError):
         raise _broken(url, "metadata", f"its fill value is {value!r:.80}") from None
 
 

@@ -104,10 +104,10 @@ class PackedChunks:
         }
         folder = ts.KvStore.open("memory://", context=context).result()
         folder.write("scale/" + scale.chunk_key(index[2::-1]), plain).result()
-        store = ts.open(spec, open=True, assume_metadata=True, context=context).result()
         spans = zip(index, self.chunk, self.shape, strict=True)
         part = tuple(slice(i * c, min(n, (i + 1) * c)) for i, c, n in spans)
         try:
+            store = ts.open(spec, open=True, assume_metadata=True, context=context).result()
             return np.asarray(store[ts.d[:].translate_to[0]][part].read().result())
         except ValueError as error:
             raise FormatError(reason(error)) from None
