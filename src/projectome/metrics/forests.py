@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -18,12 +18,33 @@ from projectome.core.affine import read_only
 from projectome.core.skeleton import Skeleton
 from projectome.errors import ParameterError
 from projectome.metrics.bootstrap import Interval, interval
-from projectome.metrics.run_graph import Cut
+from projectome.metrics.run_graph import Cut, joints, runs
 from projectome.metrics.runs import SkeletonScores, score_runs
-from projectome.metrics.samples import check_distance, common_space
+from projectome.metrics.samples import check_distance, common_space, subdivided
 from projectome.metrics.trees import length_scores
-from projectome.morphology.edit import resample
 from projectome.morphology.nearest import Cable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FalseBranch:
+    """Traced cable that leaves a true neuron and is near none.
+
+    Attributes
+    ----------
+    traced
+        Index of the traced skeleton.
+    neuron
+        Index of the true neuron that it leaves.
+    point
+        Shape (3,), where, (z, y, x) [um]; the first place of several.
+    length_um
+        Length of the connected false cable [um of the space].
+    """
+
+    traced: int
+    neuron: int
+    point: NDArray[np.float64]
+    length_um: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,27 +118,83 @@ def forest_scores(
             f"merge_um is the length that a tree may share, 0 or more; not {merge_um!r}."
         )
     common_space(truth, traced)
-    neurons = [resample(neuron, step_um=distance_um / 4) for neuron in truth]
-    edges, lengths, middles, labels = [], [], [], []
-    cable, offset = Cable.of(traced), 0
+    neurons = [subdivided(neuron, longest_um=distance_um / 4) for neuron in truth]
+    cut = _cut(neurons)
+    cable, first, labels = Cable.of(traced), 0, [np.empty(0, np.int64)]
     for neuron in neurons:
         nodes = np.flatnonzero(neuron.lengths > 0)
-        middle = (neuron.coordinates[nodes] + neuron.coordinates[neuron.parent[nodes]]) / 2
+        middle = cut.middle[first : first + len(nodes)]
         labels.append(_owners(neuron, nodes, middle, cable, distance_um))
-        edges.append(nodes + offset)
-        lengths.append(neuron.lengths[nodes])
-        middles.append(middle)
-        offset += len(neuron)
-    none = np.empty(0, np.int64)
-    label = np.concatenate([none, *labels])
-    cut = Cut(
-        np.concatenate([none, *edges]),
-        np.concatenate([np.empty(0), *lengths]),
-        np.concatenate([np.empty((0, 3)), *middles]),
-        label,
-        np.ones(len(label), bool),
-    )
-    return score_runs(neurons, cut, merge_um=merge_um)
+        first += len(nodes)
+    return score_runs(neurons, replace(cut, label=np.concatenate(labels)), merge_um=merge_um)
+
+
+def false_branches(
+    truth: Sequence[Skeleton],
+    traced: Sequence[Skeleton],
+    *,
+    distance_um: float,
+    min_length_um: float = 10.0,
+) -> tuple[FalseBranch, ...]:
+    """Return where traced trees leave the truth for cable that is near no true neuron.
+
+    Where the truth is sparse these are merges with neurons that nobody traced. Looked at are traced
+    skeletons that run along a true neuron for more than the least length; traced skeletons of
+    segments (fragments) show what a volume of labels alone cannot.
+
+    Parameters
+    ----------
+    truth
+        One skeleton a neuron.
+    traced
+        Traced skeletons, all in one space.
+    distance_um
+        How far apart cable may lie to be the same [um of that space].
+    min_length_um
+        Connected false cable up to this length is let pass [um].
+
+    Returns
+    -------
+    tuple of FalseBranch
+        The longest first.
+
+    Raises
+    ------
+    ParameterError
+        If the distance is not positive, or the length is negative.
+    SpaceMismatchError
+        If the skeletons lie in different spaces.
+    """
+    check_distance(distance_um)
+    if not (math.isfinite(min_length_um) and min_length_um >= 0):
+        raise ParameterError(f"min_length_um is 0 or more, not {min_length_um!r}.")
+    common_space(truth, traced)
+    cable = Cable.of(truth)
+    found: list[FalseBranch] = []
+    for number, skeleton in enumerate(traced):
+        fine = subdivided(skeleton, longest_um=distance_um / 4)
+        cut = _cut([fine])
+        near = cable.nearest(cut.middle, limit_um=distance_um)
+        true = near.segment >= 0
+        if not cut.length[true].sum() > min_length_um:
+            continue
+        where = joints([fine], cut)
+        run = runs(where.ends, true.astype(np.int64))
+        length = np.bincount(run, cut.length)
+        # A joint at which a run of false cable meets true cable is where it leaves.
+        beside = np.full(len(where.place), -1, np.int64)
+        beside[where.ends[true].ravel()] = np.repeat(np.flatnonzero(true), 2)
+        for one in np.flatnonzero(length > min_length_um).tolist():
+            pieces = np.flatnonzero(run == one)
+            if true[pieces[0]]:
+                continue
+            contacts = np.unique(where.ends[pieces].ravel())
+            contacts = contacts[beside[contacts] >= 0]
+            if len(contacts):
+                owner = cable.owner[near.segment[beside[contacts[0]]]]
+                point = read_only(where.place[contacts[0]])
+                found.append(FalseBranch(number, int(owner), point, float(length[one])))
+    return tuple(sorted(found, key=lambda branch: -branch.length_um))
 
 
 def annotator_ceiling(
@@ -171,6 +248,26 @@ def annotator_ceiling(
         best=int(ordered.argmax()),
         worst=int(ordered.argmin()),
         distance_um=float(distance_um),
+    )
+
+
+def _cut(neurons: Sequence[Skeleton]) -> Cut:
+    """Return the edges as pieces, all background."""
+    edges, lengths, middles = [np.empty(0, np.int64)], [np.empty(0)], [np.empty((0, 3))]
+    offset = 0
+    for neuron in neurons:
+        nodes = np.flatnonzero(neuron.lengths > 0)
+        edges.append(nodes + offset)
+        lengths.append(neuron.lengths[nodes])
+        middles.append((neuron.coordinates[nodes] + neuron.coordinates[neuron.parent[nodes]]) / 2)
+        offset += len(neuron)
+    length = np.concatenate(lengths)
+    return Cut(
+        edge=np.concatenate(edges),
+        length=length,
+        middle=np.concatenate(middles),
+        label=np.zeros(len(length), np.int64),
+        scored=np.ones(len(length), bool),
     )
 
 

@@ -56,13 +56,7 @@ def cut(forest: Sequence[Skeleton], *, longest_um: float) -> Samples:
     ParameterError
         If the length is not positive, or so small that the units must be wrong.
     """
-    check_distance(longest_um, "longest_um")
-    expected = sum(skeleton.cable_length for skeleton in forest) / longest_um
-    if not expected <= MAX_SAMPLES:
-        raise ParameterError(
-            f"Cable cut every {longest_um:g} um makes {expected:.2g} pieces: the unit of the "
-            "skeletons or of the distance is wrong, or the distance far too small."
-        )
+    _check_pieces(sum(skeleton.cable_length for skeleton in forest), longest_um)
     points, lengths, owners = [np.empty((0, 3))], [np.empty(0)], [np.empty(0, np.int64)]
     for number, skeleton in enumerate(forest):
         nodes = np.flatnonzero(skeleton.lengths > 0)
@@ -75,6 +69,45 @@ def cut(forest: Sequence[Skeleton], *, longest_um: float) -> Samples:
         lengths.append((skeleton.lengths[nodes] / count)[edge])
         owners.append(np.full(len(edge), number))
     return Samples(np.concatenate(points), np.concatenate(lengths), np.concatenate(owners))
+
+
+def subdivided(skeleton: Skeleton, *, longest_um: float) -> Skeleton:
+    """Return the same cable with nodes set on edges that are longer; no node is moved or lost.
+
+    Parameters
+    ----------
+    skeleton
+        What to subdivide. Radii and types are left out.
+    longest_um
+        Length that no edge exceeds then [um].
+
+    Raises
+    ------
+    ParameterError
+        If the length is not positive, or so small that the units must be wrong.
+    """
+    _check_pieces(skeleton.cable_length, longest_um)
+    count = np.maximum(np.ceil(skeleton.lengths / longest_um).astype(np.int64), 1)
+    last = np.cumsum(count) - 1
+    node = np.repeat(np.arange(len(skeleton)), count)
+    within = np.arange(len(node)) - (last - count + 1)[node] + 1
+    above = np.maximum(skeleton.parent, 0)
+    origin = skeleton.coordinates[above][node]
+    way = skeleton.coordinates[node] - origin
+    points = origin + way * (within / count[node])[:, None]
+    points[last] = skeleton.coordinates
+    parent = np.arange(len(node)) - 1
+    parent[last - count + 1] = np.where(skeleton.parent < 0, -1, last[above])
+    return Skeleton(points, parent, skeleton.space)
+
+
+def _check_pieces(length: float, longest: float) -> None:
+    check_distance(longest, "longest_um")
+    if not length / longest <= MAX_SAMPLES:
+        raise ParameterError(
+            f"Cable cut every {longest:g} um makes {length / longest:.2g} pieces: the unit of the "
+            "skeletons or of the distance is wrong, or the distance far too small."
+        )
 
 
 def check_distance(distance: float, name: str = "distance_um") -> None:

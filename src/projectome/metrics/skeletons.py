@@ -72,11 +72,7 @@ def skeleton_scores(
         raise ParameterError(
             f"merge_um is the length that a label may share, 0 or more; not {merge_um!r}."
         )
-    if labels.dtype.kind not in "iub":
-        raise ShapeError(
-            f"Labels are integers; {labels.name} holds {labels.dtype}. Write it with an integer "
-            "type first: numbers that were computed may not be whole."
-        )
+    check_labels(labels)
     if len(labels.channels) == 1:
         channel = 0
     elif labels.channels and channel is None:
@@ -95,7 +91,7 @@ def skeleton_scores(
             f"a volume of {labels.shape}. Check the units and the offset of the skeletons."
         )
     values = np.zeros(len(voxel), labels.dtype)
-    values[inside] = _read(labels, voxel[inside], channel, block)
+    values[inside] = read_labels(labels, voxel[inside], channel, block)
     edge, length, middle = cut
     return score_runs(truth, Cut(edge, length, middle, values, inside), merge_um=merge_um)
 
@@ -127,10 +123,42 @@ def _pieces(
     return cut, np.concatenate(voxels)
 
 
-def _read(
+def check_labels(labels: Volume) -> None:
+    """Refuse a volume that holds no integers.
+
+    Raises
+    ------
+    ShapeError
+        If it does not.
+    """
+    if labels.dtype.kind not in "iub":
+        raise ShapeError(
+            f"Labels are integers; {labels.name} holds {labels.dtype}. Write it with an integer "
+            "type first: numbers that were computed may not be whole."
+        )
+
+
+def read_labels(
     labels: Volume, voxel: NDArray[np.int64], channel: str | int | None, block: int
 ) -> NDArray[np.generic]:
-    """Return the labels of voxels, each block read once, and of it only what is needed."""
+    """Return the labels of voxels; each block is read once, and of it only what is needed.
+
+    Parameters
+    ----------
+    labels
+        The volume.
+    voxel
+        Shape (M, 3), indices (z, y, x) inside of it.
+    channel
+        Which, if there are several.
+    block
+        Least voxels an axis that are read together.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (M,), of the type of the labels.
+    """
     size = np.asarray([-(-block // chunk) * chunk for chunk in labels.chunks])
     if not len(voxel):
         return np.empty(0, labels.dtype)

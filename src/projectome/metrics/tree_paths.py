@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from projectome.core.skeleton import Skeleton
 from projectome.errors import ParameterError
-from projectome.metrics.samples import check_distance, common_space, f1, share
-from projectome.morphology.edit import resample
+from projectome.metrics.samples import check_distance, common_space, f1, share, subdivided
 from projectome.morphology.nearest import Around, Cable
 
 
@@ -215,7 +214,7 @@ def _followed(
     walked: Sequence[Skeleton], offered: Sequence[Skeleton], distance: float
 ) -> tuple[float, int]:
     """Return the share of walks that can be followed, and how many walks there are."""
-    walks = _Forest.of([resample(skeleton, step_um=distance / 2) for skeleton in walked])
+    walks = _Forest.of([subdivided(skeleton, longest_um=distance / 2) for skeleton in walked])
     other = _Forest.of(offered)
     around = other.cable.within(walks.points, distance)
     best = _longest(
