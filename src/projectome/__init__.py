@@ -37,6 +37,7 @@ _WHERE = {
     "download": "workflows.download",
     "find": "datasets.find",
     "describe": "workflows.describe",
+    "evaluate": "workflows.evaluate",
     "list_folder": "io.stores",
     "make_axon_field": "datasets.phantom_field",
     "make_barcoded_neuropil": "datasets.phantom_barcodes",

@@ -48,6 +48,7 @@ from projectome.tracing.path import trace_path as trace_path
 from projectome.workflows.convert import convert as convert
 from projectome.workflows.describe import describe as describe
 from projectome.workflows.download import download as download
+from projectome.workflows.evaluate import evaluate as evaluate
 from projectome.workflows.job import Job as Job
 from projectome.workflows.reconstruct import Recipe as Recipe
 from projectome.workflows.reconstruct import reconstruct as reconstruct
@@ -82,6 +83,7 @@ __all__ = [
     "download",
     "find",
     "describe",
+    "evaluate",
     "list_folder",
     "make_axon_field",
     "make_barcoded_neuropil",

@@ -1,13 +1,16 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
-from projectome.core.box import BlockGrid
+from projectome.core.box import BlockGrid, Box
 from projectome.core.volume import Volume
 from projectome.errors import FormatError, ParameterError, ShapeError
 from projectome.io.source import VolumeSource
 from projectome.io.volumes.write import write_volume
 from projectome.metrics.contingency import Contingency, contingency
 from projectome.metrics.steps import CountOverlaps, check_same_voxels, table_of
+from projectome.testing.steps import StepContract
 
 SHAPE = (10, 24, 26)
 
@@ -30,6 +33,26 @@ def labels():
     rng = np.random.default_rng(5)
     return [rng.integers(0, 5, (5, 6, 13)).repeat(2, 0).repeat(4, 1).repeat(2, 2).astype(np.uint32)
             for _ in range(2)]  # fmt: skip
+
+
+class TestCountOverlaps(StepContract):
+    """The contract of steps, on the labels of the other tests."""
+
+    changes: ClassVar = {"scored": "another", "threshold": 0.5}
+
+    @pytest.fixture(autouse=True)
+    def _files(self, pair, labels):
+        self.sources = pair("truth", labels[0]), pair("found", labels[1])
+
+    def grid(self):
+        return BlockGrid(Box.from_shape(SHAPE), (5, 12, 13))
+
+    def step(self, grid):
+        return CountOverlaps(*self.sources)
+
+    def merged(self, sink):
+        whole = Contingency.add_up(map(table_of, sink.tables()))
+        return {name: getattr(whole, name) for name in ("truth", "found", "count", "place")}
 
 
 @pytest.mark.parametrize("shape", [(10, 24, 26), (4, 7, 26), (3, 24, 5)])
