@@ -184,6 +184,18 @@ def test_a_zip_archive_reads_like_its_folder(image, tmp_path):
     assert len(pyramid) == 2
 
 
+def test_a_level_by_itself_names_its_image(image):
+    path, voxels, _ = image
+    paths = [p for p in ("0", "1", "s0", "scale0/image") if (path / p).is_dir()]
+    for number, name in enumerate(paths):
+        with pytest.raises(ParameterError, match="states no voxel size") as caught:
+            open_volume(str(path / name))
+        said = f"It is level {number} of the image {path}: open that, with --level {number}."
+        assert said in str(caught.value)
+    found = open_volume(str(path / paths[0]), voxel_size=(1, 1, 1))
+    np.testing.assert_array_equal(found[0].read(), voxels)
+
+
 def test_a_rotated_image_keeps_its_rotation(tmp_path, make):
     """0.6: array axis 0 (nominally z) runs along x."""
     voxels = make.noise((4, 6, 5))

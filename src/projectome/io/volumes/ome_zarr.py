@@ -21,6 +21,7 @@ from projectome.errors import (
     NotFoundError,
     ParameterError,
     Problem,
+    ProjectomeError,
 )
 from projectome.io import stores
 from projectome.io.access import Access
@@ -159,7 +160,12 @@ class OmeZarrReader:
         """
         found = read_group(place)
         if isinstance(found, ArrayDocument):
-            return open_bare([found], options, url=place.url)
+            try:
+                return open_bare([found], options, url=place.url)
+            except ParameterError as error:
+                if options.voxel_size is None:
+                    error.args = (f"{error}{_level_of(place)}",)
+                raise
         ome = ome_attributes(found.attributes)
         if "multiscales" in ome:
             return open_multiscale(found, options)
@@ -180,6 +186,24 @@ class OmeZarrReader:
         pyramid = self.open(Place(first, place.access), options)
         note = Problem("warning", "bioformats2raw.layout", f"The image {first} is read.")
         return Pyramid(pyramid.levels, (note, *pyramid.problems), pyramid.metadata)
+
+
+def _level_of(place: Place) -> str:
+    """Return a sentence on the image that an array is a level of; empty if there is none."""
+    names = place.url.split("/")
+    for above in (1, 2):
+        url, path = "/".join(names[:-above]), "/".join(names[-above:])
+        try:
+            group = read_group(Place(url, place.access))
+            ome = ome_attributes(group.attributes)
+            image = parse_multiscale(group.attributes, url=url) if "multiscales" in ome else None
+        except ProjectomeError:
+            continue
+        levels = [] if image is None else [level.path for level in image.levels]
+        if path in levels:
+            number = levels.index(path)
+            return f" It is level {number} of the image {url}: open that, with --level {number}."
+    return ""
 
 
 def _plain_levels(place: Place, version: int) -> list[ArrayDocument]:
