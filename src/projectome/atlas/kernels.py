@@ -144,21 +144,23 @@ def add_shapes(
 
 @numba.njit(cache=True, nogil=True)
 def _count_run(
-    row: Any, side: Any, z: Any, y: Any, first: Any, last: Any,
-    voxels: Any, index: Any, low: Any, high: Any,
+    row: Any, side: Any, z: Any, y: Any, lines: Any, first: Any, last: Any,
+    voxels: Any, places: Any, low: Any, high: Any,
 ) -> None:  # fmt: skip
-    count = last - first
-    if count <= 0:
+    """Add voxels first .. last - 1 of the lines y .. y + lines - 1."""
+    if last <= first:
         return
+    long = last - first
+    count = long * lines
     voxels[row, side] += count
-    index[row, side, 0] += z * count
-    index[row, side, 1] += y * count
-    index[row, side, 2] += (first + last - 1) * count // 2
+    places[row, side, 0] += z * count
+    places[row, side, 1] += long * (lines * (2 * y + lines - 1) // 2)
+    places[row, side, 2] += lines * (long * (first + last - 1) // 2)
     low[row, side, 0] = min(low[row, side, 0], z)
     low[row, side, 1] = min(low[row, side, 1], y)
     low[row, side, 2] = min(low[row, side, 2], first)
     high[row, side, 0] = max(high[row, side, 0], z)
-    high[row, side, 1] = max(high[row, side, 1], y)
+    high[row, side, 1] = max(high[row, side, 1], y + lines - 1)
     high[row, side, 2] = max(high[row, side, 2], last - 1)
 
 
@@ -214,47 +216,78 @@ def _remember(label: Any, unknown: Any) -> None:
 @numba.njit(cache=True, nogil=True)
 def _add_shapes(
     labels: Any, start: Any, keys: Any, rows: Any, plane: Any, sides: Any, mode: Any,
-    voxels: Any, index: Any, low: Any, high: Any, unknown: Any,
+    voxels: Any, places: Any, low: Any, high: Any, unknown: Any,
 ) -> None:  # fmt: skip
     depth, height, width = labels.shape
     nobody = len(voxels) - 1
-    last = labels[0, 0, 0] if labels.size else 0
-    row = row_of(last, keys, rows)
+    ends, found = np.empty(width, np.int64), np.empty(width, np.int64)
     for i in range(depth):
         z = start[0] + i
-        for j in range(height):
+        j = 0
+        while j < height:
             y = start[1] + j
-            line = labels[i, j]
+            runs = _runs_of(labels[i, j], keys, rows, nobody, ends, found, unknown)
             split, before, behind = width, 0, 0
             if mode == 1:
                 split, before, behind = split_of(plane, z, y, start[2], width)
+            # Lines are often those before them again, and are counted with them.
+            lines = 1
+            while mode != 2 and j + lines < height:
+                if not _same(labels[i, j + lines], labels[i, j]):
+                    break
+                if mode == 1:
+                    other = split_of(plane, z, y + lines, start[2], width)
+                    if other[0] != split or other[1] != before:
+                        break
+                lines += 1
             k = 0
-            while k < width:
-                end = _end_of_run(line, k)
-                label = line[k]
-                if label != last:
-                    last = label
-                    row = row_of(label, keys, rows)
-                if label != 0:
-                    if row < 0:
-                        _remember(np.int64(label), unknown)
-                    where = row if row >= 0 else nobody
-                    if mode == 2:
-                        for x in range(k, end):
-                            at = start[2] + x
-                            side = sides[i, j, x]
-                            _count_run(
-                                where, side, z, y, at, at + 1, voxels, index, low, high
-                            )  # fmt: skip
-                    else:
-                        middle = min(max(split, k), end) + start[2]
-                        _count_run(
-                            where, before, z, y, k + start[2], middle, voxels, index, low, high
-                        )
-                        _count_run(
-                            where, behind, z, y, middle, end + start[2], voxels, index, low, high
-                        )
+            for run in range(runs):
+                end, row = ends[run], found[run]
+                if row >= 0 and mode == 2:
+                    for x in range(k, end):
+                        at = start[2] + x
+                        side = sides[i, j, x]
+                        _count_run(row, side, z, y, 1, at, at + 1, voxels, places, low, high)
+                elif row >= 0:
+                    first, last = k + start[2], end + start[2]
+                    middle = min(max(split, k), end) + start[2]
+                    _count_run(
+                        row, before, z, y, lines, first, middle, voxels, places, low, high
+                    )  # fmt: skip
+                    _count_run(
+                        row, behind, z, y, lines, middle, last, voxels, places, low, high
+                    )  # fmt: skip
                 k = end
+            j += lines
+
+
+@numba.njit(cache=True, nogil=True)
+def _same(line: Any, other: Any) -> Any:
+    """Say whether two lines are equal; the loop has no way out, so that it runs in vectors."""
+    different = line[0] ^ other[0]
+    for k in range(1, len(line)):
+        different |= line[k] ^ other[k]
+    return different == 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _runs_of(
+    line: Any, keys: Any, rows: Any, nobody: Any, ends: Any, found: Any, unknown: Any
+) -> Any:
+    """Fill in where each run of a line ends and its row, -1 outside; return how many there are."""
+    runs = k = 0
+    while k < len(line):
+        end = _end_of_run(line, k)
+        label, row = line[k], -1
+        if label != 0:
+            row = row_of(label, keys, rows)
+            if row < 0:
+                _remember(np.int64(label), unknown)
+                row = nobody
+        ends[runs], found[runs] = end, row
+        runs += 1
+        k = end
+    return runs
 
 
 def add_signals(

@@ -228,12 +228,13 @@ def pass_over(
     need = 3 * volume.dtype.itemsize + bytes_per_voxel
     share = min(PIECE, max(1, memory_budget(memory) // (2 * count)))
     grid = BlockGrid(volume.box, _boxes(volume, max(1, share // need)))
-    boxes = iter(grid)
+    places = iter(range(len(grid)))  # several threads may take from it: each number comes once
     absent: Callable[[tuple[slice, ...]], bool] | None = getattr(volume.array, "is_absent", None)
 
     def thread(_: int) -> Sums:
         sums = empty()
-        for block in _shared(boxes):
+        for place in places:
+            block = grid.nth(place)
             if absent is None or not absent(block.core.slices):
                 work(sums, block.core)
         return sums
@@ -243,15 +244,6 @@ def pass_over(
     for sums in rest:
         first.add(sums)
     return first
-
-
-def _shared(items: Iterator[Any]) -> Iterator[Any]:
-    """Yield from an iterator that several threads take from; `next` of a generator is atomic."""
-    while True:
-        try:
-            yield next(items)
-        except StopIteration:
-            return
 
 
 def _boxes(volume: Volume, voxels: int) -> tuple[int, int, int]:
