@@ -1,5 +1,11 @@
 """Types of the public names, for editors and type checkers."""
 
+from projectome.atlas.contents import count_points as count_points
+from projectome.atlas.contents import measure_image as measure_image
+from projectome.atlas.labels import open_labels as open_labels
+from projectome.atlas.lengths import measure_lengths as measure_lengths
+from projectome.atlas.lookup import region_at as region_at
+from projectome.atlas.regions import region_table as region_table
 from projectome.core.affine import Affine as Affine
 from projectome.core.atlas import Atlas as Atlas
 from projectome.core.atlas import Terminology as Terminology
@@ -45,6 +51,7 @@ from projectome.io.volumes.write import write_volume as write_volume
 from projectome.morphology.measure import measure as measure
 from projectome.tracing.path import minimal_path as minimal_path
 from projectome.tracing.path import trace_path as trace_path
+from projectome.workflows.atlas import open_atlas as open_atlas
 from projectome.workflows.convert import convert as convert
 from projectome.workflows.describe import describe as describe
 from projectome.workflows.download import download as download
@@ -79,11 +86,12 @@ __all__ = [
     "Volume",
     "VolumeSource",
     "convert",
+    "count_points",
     "create_volume",
-    "download",
-    "find",
     "describe",
+    "download",
     "evaluate",
+    "find",
     "list_folder",
     "make_axon_field",
     "make_barcoded_neuropil",
@@ -91,8 +99,12 @@ __all__ = [
     "make_phantom",
     "make_whole_brain",
     "measure",
+    "measure_image",
+    "measure_lengths",
     "minimal_path",
     "mip",
+    "open_atlas",
+    "open_labels",
     "open_volume",
     "profile",
     "read_asset",
@@ -101,6 +113,8 @@ __all__ = [
     "read_skeletons",
     "read_swc",
     "reconstruct",
+    "region_at",
+    "region_table",
     "run",
     "trace_path",
     "tubeness",

@@ -1,0 +1,110 @@
+"""Pictures of atlases show the right region at the right place."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from toy_atlases import toy_atlas
+
+from projectome.core.volume import ArrayInMemory
+from projectome.errors import ParameterError, UnknownNameError
+from projectome.plots.regions import (
+    atlas_slice,
+    heatmap_figure,
+    level_rows,
+    outlines,
+    readable_colours,
+    slice_figure,
+)
+from projectome.plots.style import png_bytes
+from projectome.workflows.atlas import open_atlas
+
+
+def pixels(figure):
+    return np.asarray(Image.open(io.BytesIO(png_bytes(figure, dpi=100))).convert("RGB"))
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return open_atlas("phantom")
+
+
+@pytest.mark.parametrize("axis", ["z", "y", "x"])
+def test_a_slice_is_that_of_the_labels(axis):
+    atlas = toy_atlas()
+    place = "zyx".index(axis)
+    for index in (0, 3, atlas.annotation.shape[place] - 1):
+        at = atlas.annotation.affine([np.eye(3)[place] * index])[0][place]
+        seen = atlas_slice(atlas, axis, at)
+        plane = atlas.annotation.read().take(index, place)
+        plane = plane.T if axis == "x" else plane
+        ids = np.append(atlas.terminology.ids, 0)
+        assert (ids[seen.rows] == plane).all()
+    left, right, bottom, top = seen.extent
+    assert right > left
+    assert bottom > top
+
+
+def test_a_plane_beside_the_atlas():
+    with pytest.raises(ParameterError, match=r"reaches from -7.5 um to 492.5 um along z"):
+        atlas_slice(toy_atlas(), "z", 500)
+
+
+def test_equal_slices_have_equal_bytes_and_show_regions(phantom):
+    first, second = (png_bytes(slice_figure(phantom, "z", width=5)) for _ in range(2))
+    assert first == second
+    full = pixels(slice_figure(phantom, "z", names=False, width=5)).astype(int)
+    none = pixels(slice_figure(phantom, "z", regions=["CB"], names=False, width=5)).astype(int)
+    assert (np.abs(full - none).sum(axis=2) > 30).mean() > 0.2
+
+
+def test_without_a_template(phantom):
+    bare = toy_atlas()
+    assert pixels(slice_figure(bare, "x", width=4)).std() > 5
+    assert bare.template is None
+
+
+def test_the_tree_can_be_shown_coarser():
+    tree = toy_atlas().terminology
+    assert [tree.acronyms[row] for row in level_rows(tree, 1)] == [
+        "root", "CTX", "CTX", "CTX", "TH", "TH"
+    ]  # fmt: skip
+    assert level_rows(tree, None).tolist() == list(range(6))
+
+
+def test_colours_can_be_told_from_the_ground_and_from_text():
+    colours = readable_colours(open_atlas("phantom").terminology)
+    light = colours.max(axis=1)
+    assert light.min() > 0.35
+    assert colours.min(axis=1).max() < 0.85
+
+
+def test_outlines_lie_between_regions():
+    rows = np.array([[1, 1, 2], [1, 1, 2], [3, 3, 3]])
+    assert outlines(rows).tolist() == [[False, True, False], [True, True, True], [False] * 3]
+
+
+def test_a_heatmap_colours_by_value_and_children_take_it(phantom):
+    ids = phantom.terminology
+    low, high = int(ids.ids[ids.row("Isocortex")]), int(ids.ids[ids.row("HIP")])
+    figure = heatmap_figure(phantom, {low: 1.0, high: 5.0}, label="cells", title="Cells")
+    image = pixels(figure).reshape(-1, 3).astype(int)
+    assert (np.abs(image - (252, 253, 191)).sum(axis=1) < 120).sum() > 200  # the end of magma
+    with pytest.raises(UnknownNameError, match="Unknown region '123456789'"):
+        heatmap_figure(phantom, {123456789: 1.0})
+    with pytest.raises(ParameterError, match="There is no value to draw"):
+        heatmap_figure(phantom, {low: float("nan")})
+
+
+def test_a_template_on_another_grid_lies_in_place():
+    atlas = toy_atlas()
+    image = np.zeros((10, 8, 9), np.uint16)
+    image[:, :, 5:] = 500
+    image[:, :, 0] = 100  # the darkest that is no padding
+    grid = atlas.annotation.affine.from_scale((50, 40, 20), (17.5, 10, 2), target=atlas.space)
+    template = replace(atlas.annotation, array=ArrayInMemory(image), affine=grid, kind="image")
+    seen = atlas_slice(replace(atlas, template=template), "z")
+    assert (seen.template[:, :10] == 0).all()  # two pixels of labels a voxel of the template
+    assert (seen.template[:, 10:] == 1).all()
