@@ -161,6 +161,24 @@ def test_files_that_are_no_volumes(head, what, tmp_path):
     assert "a.dat" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "reading"),
+    [
+        ("cell.swc", "neurons: projectome measure"),
+        ("cells.CSV", "read_points"),
+        ("cells.xml", "read_points"),
+        ("acquisition.json", "--asset"),
+    ],
+)
+def test_what_reads_files_of_other_things(name, reading, tmp_path):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(FormatError, match="not a volume") as caught:
+        open_volume(str(tmp_path / name))
+    ending = name[name.index(".") :]
+    assert f"Files named {ending} hold " in str(caught.value)
+    assert reading in str(caught.value)
+
+
 def test_a_real_jpeg(tmp_path):
     from PIL import Image
 

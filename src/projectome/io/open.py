@@ -63,6 +63,15 @@ KNOWN_HEADS = {
     b"{": "a JSON document",
 }
 
+NO_VOLUMES = {
+    (".swc", ".eswc", ".nml", ".traces"): "neurons: projectome measure, or in Python "
+    "projectome.read_skeletons",
+    (".csv", ".parquet", ".apo", ".xml"): "points: in Python, projectome.read_points",
+    (".json",): "metadata, which are read beside a volume (--asset), or neurons: in Python, "
+    "projectome.read_asset and projectome.read_skeletons",
+}
+"""What files hold by how their names end, and what reads them."""
+
 
 def open_volume(
     url: str,
@@ -191,9 +200,15 @@ def _refused(place: Place, readers: tuple[Reader, ...]) -> FormatError | NotFoun
     if place.head is not None:
         what = next((w for head, w in KNOWN_HEADS.items() if place.head.startswith(head)), "")
         what = what or ("an empty file" if not place.head else "a file of unknown format")
+        start = f"{place.url} is {what}, not a volume that can be read."
+        for endings, reading in NO_VOLUMES.items():
+            if place.head and place.url.lower().endswith(endings):
+                ending = place.url[place.url.rindex(".") :]
+                return FormatError(
+                    f"{start} Files named {ending} hold {reading}. Check what it is."
+                )
         return FormatError(
-            f"{place.url} is {what}, not a volume that can be read. Known: {known}. Convert it to "
-            "OME-Zarr or TIFF, or check the address."
+            f"{start} Known: {known}. Convert it to OME-Zarr or TIFF, or check the address."
         )
     if place.names is None and stores.parse(place.url).scheme not in ("http", "https"):
         stores.list_folder(place.url, access=place.access)  # says why not
