@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import os
+import stat
 import time
 import zipfile
 from collections.abc import Iterator
@@ -336,5 +337,10 @@ def open_whole(address: Address, how: Access, *, buffer: int = 2**18) -> IO[byte
         return io.BytesIO(found.value)
     if address.scheme == "file":
         with mapped(address.path, "open"):
+            if stat.S_ISFIFO(os.stat(address.path).st_mode):
+                raise FormatError(
+                    f"{address.path} is a pipe, which can be read only once. Write what comes out "
+                    "of it to a file, and open that."
+                )
             return open(address.path, "rb")
     return io.BufferedReader(RemoteFile(address, how), buffer)

@@ -23,6 +23,8 @@ from projectome.io.s3_listing import pages
 
 DOCUMENT_LIMIT = 64 * 2**20
 """Largest document that is read whole [bytes]."""
+PIECE = 2**20
+"""Bytes read at a time from a local file: asking for more would take the memory at once."""
 WHOLE_LIMIT = 2**20
 """What is read in vain at most where a server does not send parts [bytes]."""
 PATIENT = 10.0
@@ -68,23 +70,41 @@ def read_bytes(url: str, *, access: Access | None = None, limit: int = DOCUMENT_
     address = parse(url)
     with mapped(url, "read"):
         if in_tensorstore(address):
+            members = (
+                {} if address.member is None else archive_members(address, access or Access.of())
+            )
+            _check_size(members.get(address.member or "", 0), url, limit)
             found = wait(kvstore(url, access=access).read(""), url=url)
             if found.state == "missing":
                 raise NotFoundError(f"Nothing at {url}. Check the address.")
             data = bytes(found.value)
         elif address.scheme == "file":
             with open(address.path, "rb") as file:
-                data = file.read(limit + 1)
+                _check_size(os.fstat(file.fileno()).st_size, url, limit)
+                data = _read(file, limit + 1)
         else:
             answer = obstore.get(bucket(address, access), address.path)
-            small = answer.meta["size"] <= limit
-            data = body(answer, url=url, limit=limit + 1) if small else b"\0" * (limit + 1)
-    if len(data) > limit:
+            _check_size(answer.meta["size"], url, limit)
+            data = body(answer, url=url, limit=limit + 1)
+    _check_size(len(data), url, limit)
+    return data
+
+
+def _read(file: IO[bytes], most: int) -> bytes:
+    """Read to the end, or so many bytes: a device has no size, and a file may grow."""
+    parts, room = [], most
+    while piece := file.read(min(PIECE, room)):
+        parts.append(piece)
+        room -= len(piece)
+    return b"".join(parts)
+
+
+def _check_size(size: int, url: str, limit: int) -> None:
+    if size > limit:
         raise FormatError(
             f"{url} is larger than {limit} bytes, which no document of this kind should be. Check "
             "that the address names the right file."
         )
-    return data
 
 
 def read_many(

@@ -27,7 +27,8 @@ from projectome.io.open import open_volume
 from projectome.io.source import VolumeSource
 
 WAY_OUT = re.compile(
-    r"restore|fetch|again|check|give|convert|open|state|write|save|export|list|correct|choose|use|install|--",
+    r"restore|fetch|again|check|give|convert|open|state|write|save|export|list|correct|choose|use"
+    r"|install|in Python|--",
     re.IGNORECASE,
 )
 """One of these words is in what says how to go on."""
@@ -37,7 +38,7 @@ ABSURD: tuple[Any, ...] = (
     *([], [0], [None], [10**9] * 3, [1e308] * 5, ["x"] * 100, {}, {"x": {"x": []}}),
 )
 """What may stand for any value of a document."""
-LIES = 24
+LIES = 12
 """Changes tried in each document."""
 SOON = 10.0
 """Seconds that a damaged file may keep its reader busy."""
