@@ -248,6 +248,18 @@ def test_an_output_that_differs_is_found(tmp_path, source, monkeypatch):
         convert(source, str(tmp_path / "bad.zarr"), verify=True, executor="serial")
 
 
+def test_an_output_that_is_there_can_be_verified(tmp_path, source):
+    out = f"{tmp_path}/out.zarr"
+    convert(source, out)
+    before = files(out)
+    assert convert(source, out, verify=True)[0].shape == (45, 70, 50)
+    assert files(out) == before
+    zarr.open_array(f"{out}/0", mode="r+")[1, 40, 60, 45] = 1
+    assert convert(source, out)[0].shape == (45, 70, 50)  # which looks at nothing
+    with pytest.raises(DataError, match=r"does not hold what was read: .* --overwrite"):
+        convert(source, out, verify=True)
+
+
 def test_a_conversion_is_done_once(tmp_path, source):
     told = []
     out = str(tmp_path / "out.zarr")

@@ -20,6 +20,7 @@ from projectome.engine.sinks import ArraySink, Sink, Sinks, TableSink
 from projectome.engine.step import parameters
 from projectome.errors import ParameterError
 from projectome.io import stores
+from projectome.io.ahead import read_ahead
 from projectome.io.open import open_volume
 from projectome.io.source import VolumeSource
 from projectome.io.volumes.encoded import StoredChunks, stored_chunks
@@ -32,6 +33,7 @@ from projectome.workflows.copying import (
     CopyChunks,
     Witness,
     check_copy,
+    hash_of,
     seen_by,
 )
 from projectome.workflows.job import Job
@@ -119,7 +121,8 @@ def convert(
         Replace what is there. Without it, an unfinished output of the same conversion is gone on
         with, and a finished one is returned as it is.
     verify
-        Read level 0 of the output again and hold it against hashes of what was read.
+        Read level 0 of the output again and hold it against hashes of what was read; of an output
+        that is there already, against its source, which is read once more.
     executor, workers, memory, on_event
         See `projectome.engine.run.run`. Files are written by one process.
 
@@ -168,7 +171,10 @@ def convert(
     inputs = dict(zip(("source", "channels"), step.seen, strict=False))
     record = Record(f"convert/{form}/{step.version}", settings | {"kind": volume.kind}, inputs)
     if not overwrite and provenance_of(place) == record.key:
-        return open_volume(place)
+        written = open_volume(place)
+        if verify:
+            _check_again(step.volume(), written[0], place)
+        return written
     writer: VolumeWriter = _function(VOLUMES[form])(
         place,
         shape=volume.shape,
@@ -213,6 +219,13 @@ def _write_blocks(
         written = writer.finish()
     check_copy(written[0], seen, writer.url)
     return written
+
+
+def _check_again(volume: Volume, written: Volume, place: str) -> None:
+    """Hold a copy that was there already against its source, which is read again."""
+    blocks = BlockGrid(volume.box, copy_block(volume, triple(written.chunks[-3:])))
+    for box, voxels in read_ahead(volume, (block.core for block in blocks)):
+        check_copy(written, {(box, None): hash_of(voxels)}, place)
 
 
 def _as_they_lie(
