@@ -42,6 +42,13 @@ def test_find_without_a_question_says_how_to_go_on(say, at):
     assert "exaspim brain 7/  unrecognised" in said.out
 
 
+def test_find_that_finds_nothing_says_how_to_go_on(say, at):
+    said = say("find", "aind-open-data", "--subject", "999999", *at)
+    assert (said.status, said.out) == (0, "")
+    assert "0 found" in said.err
+    assert "all names are listed" in said.err
+
+
 def test_find_says_what_is_wrong(say, at):
     said = say("find", "pasteur-exaspim", *at)
     assert (said.status, "--bucket NAME" in said.err) == (2, True)

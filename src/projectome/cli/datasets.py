@@ -252,6 +252,8 @@ def _say_rest(talk: TalkOptions, found: Finding, store: StoreOptions) -> None:
         note(talk, f"Open one with: {shlex.join(words)}")
     elif count and not any(a.pieces for a in found.assets):
         note(talk, "Look into some with --subject, --stage, --channel or --name.")
+    elif not count:
+        note(talk, "Ask for less, or without options: all names are listed then.")
 
 
 @verb(app)

@@ -111,4 +111,5 @@ def convert(
     answer(talk, {"destination": destination, **describe(written)})
     levels_written = f"{len(written)} level" + "s" * (len(written) > 1)
     done = "wrote" if reporter.ran else "nothing to do, the same call made"
+    done = f"verified; {done}" if copy.verify else done
     note(talk, f"{done} {destination}: {levels_written}")
