@@ -125,7 +125,7 @@ def make_barcoded_neuropil(
     voxel_size: ArrayLike = (0.4, 0.168, 0.168),
     arbors: str | None = None,
     arbor_scale: float | None = None,
-    filling: float = 0.3,
+    filling: float = 0.5,
     coding: Barcoding | None = None,
 ) -> Specimen:
     """Draw expanded neuropil whose neurons carry barcodes.
@@ -140,7 +140,7 @@ def make_barcoded_neuropil(
         Micrometres of gel, which is expanded fivefold.
     filling
         Share of the volume inside the plain radius of neurites; they swell into what is left until
-        they touch each other. 0.3 fills nine tenths.
+        they touch each other: 0.5 fills four fifths.
     coding
         Statistics of the barcodes.
 
@@ -167,7 +167,7 @@ def make_barcoded_neuropil(
     bed = Bed((np.asarray(shape) - 1) * voxel, space, HABIT, np.random.default_rng([seed, 21]))
     section = np.pi * HABIT.radius[0] ** 2 * np.exp(2 * HABIT.radius[1] ** 2)
     wanted = filling * float(np.prod(bed.extent)) / section
-    fill(bed, wanted, cells=0, arbors=arbors, arbor_scale=arbor_scale)
+    fill(bed, wanted, cells=0, arbors=arbors, arbor_scale=arbor_scale, uneven=0.0)
     rng = np.random.default_rng([seed, 22])
     neuron = _neurons(len(bed.fibres), rng)
     codes, levels = draw_codes(int(neuron.max(initial=0)), coding, rng)

@@ -78,7 +78,7 @@ def make_brainbow(
     seed: int = 0,
     size: ArrayLike = (48, 256, 256),
     voxel_size: ArrayLike = (1.0, 0.25, 0.25),
-    density: float = 3.5,
+    density: float = 5.0,
     cells: int = 3,
     arbors: str | None = None,
     arbor_scale: float | None = None,
@@ -123,7 +123,7 @@ def make_brainbow(
     lost = np.clip(bleaching * rng.uniform(0.3, 1.7, count), 0, 0.5)
     crosstalk = np.eye(count) + 0.06 * (np.eye(count, k=1) + np.eye(count, k=-1))
     colours = Colours(hues, np.clip(shifts, -FARTHEST + 1, FARTHEST - 1), lost, crosstalk)
-    threads = threads_of(bed.fibres, voxel, soma_light=1500.0)
+    threads = threads_of(bed.fibres, voxel, soma_light=4500.0)
     scene = BrainbowScene(shape, seed, OPTICS, threads, colours)
     grid = Affine.from_scale(voxel, target=SPACE)
     table = fibre_table(bed.fibres)

@@ -53,7 +53,7 @@ class Habit:
     """
 
     step: float = 1.0
-    radius: tuple[float, float] = (0.4, 0.35)
+    radius: tuple[float, float] = (0.33, 0.35)
     level: tuple[float, float] = (900.0, 0.45)
     bend: tuple[float, float] = (0.55, 0.5)
     varicose: float = 0.55
@@ -307,7 +307,8 @@ class Bed:
         assert skeleton.kind is not None
         step, n = self.habit.step, len(run)
         along = np.arange(n) * step
-        bright[run] *= np.exp(0.22 * smooth_noise(self.rng, (n,), max(1.0, 14 / step)))
+        for share, sigma in ((0.22, 14.0), (0.2, 1.6)):
+            bright[run] *= np.exp(share * smooth_noise(self.rng, (n,), max(1.0, sigma / step)))
         axon = int(skeleton.kind[run[0]]) == AXON
         if beaded and axon and n > 4:
             gaps = self.rng.gamma(2.0, self.habit.spacing / 2, int(along[-1] / 2) + 1)

@@ -46,7 +46,7 @@ Floats = NDArray[np.float64]
 SPACE = Space("exaspim", toward=("right", "superior", "posterior"))
 """Axes of an ExA-SPIM: Z left to right, Y inferior to superior, X anterior to posterior."""
 OPTICS = Microscope(
-    psf=(1.5, 0.62),
+    psf=(1.25, 0.55),
     offset=100.0,
     electron=17.0,
     read_noise=70.0,
@@ -207,13 +207,22 @@ def make_axon_field(
 
 
 def fill(
-    bed: Bed, wanted: float, *, cells: int, arbors: str | None, arbor_scale: float | None
+    bed: Bed,
+    wanted: float,
+    *,
+    cells: int,
+    arbors: str | None,
+    arbor_scale: float | None,
+    uneven: float = 1.2,
 ) -> None:
-    """Grow neurites until a block holds so much cable [um]: cells, bundles, then single axons."""
+    """Grow neurites until a block holds so much cable [um]: cells, bundles, then single axons.
+
+    The more `uneven`, the denser they are on one side; 0 is even.
+    """
     for _ in range(cells):
         bed.cell()
     source = None if arbors is None else read_arbors(arbors, scale=arbor_scale)
-    tilt = bed.rng.normal(0, 1.2, 3)
+    tilt = uneven * bed.rng.normal(0, 1, 3)
     bundles = 1 + int(wanted / 40_000)
     for number in range(bundles if source is None else 0):
         if bed.cable < 0.3 * wanted:

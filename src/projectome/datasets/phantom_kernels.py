@@ -167,19 +167,22 @@ def expose(
 def mark(start: Any, shape: Any, marks: Any, aspect: float = 1.0) -> Any:
     """Label balls (z, y, x, radius [voxels], number); the relatively nearer one of several wins.
 
-    Voxels are `aspect` times as long along z as in the plane, where the radius counts.
+    Voxels are `aspect` times as long along z as in the plane, where the radius counts; a long one
+    is labelled if any cube in it would be.
     """
+    slack = max(0.0, aspect - 1) / 2
     labels = np.zeros(shape, np.uint32)
     best = np.full(shape, np.inf, np.float32)
     for m in range(len(marks)):
         z, y, x, radius, number = marks[m]
-        z0, z1 = span(z, radius / aspect, start[0], shape[0])
+        z0, z1 = span(z, (radius + slack) / aspect, start[0], shape[0])
         y0, y1 = span(y, radius, start[1], shape[1])
         x0, x1 = span(x, radius, start[2], shape[2])
         for i in range(z0, z1):
+            dz = max(0.0, abs(i + start[0] - z) * aspect - slack)
             for j in range(y0, y1):
                 for k in range(x0, x1):
-                    far = ((i + start[0] - z) * aspect) ** 2 + (j + start[1] - y) ** 2
+                    far = dz**2 + (j + start[1] - y) ** 2
                     far = np.sqrt(far + (k + start[2] - x) ** 2) / radius
                     if far <= 1 and np.float32(far) < best[i, j, k]:
                         best[i, j, k] = far

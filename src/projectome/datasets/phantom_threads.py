@@ -82,16 +82,20 @@ class Threads:
     def labels(self, box: Box, *, swell: float = 1.0) -> NDArray[np.uint32]:
         """Return the number of the neurite at each voxel of a box; 0 where there is none.
 
-        A voxel belongs to a neurite if its centre lies within the radius times `swell`, but at
-        least `THINNEST`, of the centre line; to the relatively nearer one of several.
+        A voxel belongs to a neurite if it lies within the radius times `swell`, but at least
+        `THINNEST`, of the centre line; to the relatively nearer one of several.
         """
         reach = max(1.0, 1 / self.aspect)
         thickest = float(self.edges[:, :, 3].max(initial=0.0)) * swell + THINNEST
-        pieces, owner = self.near(box, thickest * reach)
-        radius = np.maximum(pieces[:, 3] * swell, THINNEST)
+        pieces, owner = self.near(box, thickest * reach + 1)
         somata = np.column_stack([self.somata[:, :4], self.cells])
-        marks = np.concatenate([somata, np.column_stack([pieces[:, :3], radius, owner])])
-        marks = near(marks, box, marks[:, 3] * reach)
+        tubes = np.column_stack([pieces[:, :4], owner])
+        # The nodes themselves too, so that each lies in a voxel with a label.
+        nodes = np.column_stack([self.edges.reshape(-1, 5)[:, :4], np.repeat(self.owner, 2)])
+        tubes = np.concatenate([tubes, near(nodes, box, np.full(len(nodes), thickest * reach + 1))])
+        tubes[:, 3] = np.maximum(tubes[:, 3] * swell, THINNEST)
+        marks = np.concatenate([somata, tubes])
+        marks = near(marks, box, marks[:, 3] * reach + 1)
         found: NDArray[np.uint32] = mark(np.asarray(box.start), box.shape, marks, self.aspect)
         return found
 
