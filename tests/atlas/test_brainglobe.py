@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from toy_atlases import IDS, toy_labels, write_tree
 
-from projectome.atlas.brainglobe import atlas_tree, list_atlases, mesh_ids, open_brainglobe
+from projectome.atlas.brainglobe import mesh_ids, open_brainglobe
+from projectome.atlas.bucket import atlas_tree, list_atlases
 from projectome.atlas.regions import region_table
 from projectome.errors import (
     FormatError,

@@ -155,15 +155,14 @@ def measure_image(
         raise ParameterError("A threshold is a number, not NaN.")
     check_grid(atlas, image)
     tree, sides = atlas.terminology, Sides.of(atlas)
-    ids, mode = IdIndex.of(tree.ids), 1 if sides.has_plane else 2 if sides.stated else 0
+    ids = IdIndex.of(tree.ids)
 
     def work(sums: _Both, box: Box) -> None:
         labels = np.ascontiguousarray(atlas.annotation.read(box))
-        halves, start = sides.voxels(box), np.asarray(box.start)
-        add_shapes(sums.shapes, labels, start, ids, sides.plane, halves, mode)
+        ground = sides.ground(box, ids)
+        add_shapes(sums.shapes, labels, ground)
         values = np.ascontiguousarray(image.read(box))
-        place = (labels, start, ids, sides.plane, halves, mode)
-        add_signals(sums.signals, values, *place, float(threshold))
+        add_signals(sums.signals, values, labels, ground, float(threshold))
 
     sums = pass_over(
         atlas.annotation,

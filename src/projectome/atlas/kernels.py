@@ -111,35 +111,34 @@ class Signals(NamedTuple):
         np.maximum(self.highest, other.highest, out=self.highest)
 
 
-def add_shapes(
-    sums: Shapes,
-    labels: NDArray[Any],
-    start: NDArray[np.int64],
-    ids: IdIndex,
-    plane: NDArray[np.float64],
-    sides: NDArray[np.uint8],
-    mode: int,
-) -> None:
-    """Add the voxels of a box to sums over regions.
+class Ground(NamedTuple):
+    """Where a box of labels lies, and on which side its voxels are.
 
-    Parameters
+    Attributes
     ----------
-    sums
-        Added to.
-    labels
-        Shape (Z, Y, X), C order.
     start
         Index of its first voxel.
     ids
         Rows of the regions.
     plane
         Distance to the midline, see `projectome.atlas.sides.Sides`.
-    sides
+    halves
         Hemisphere of each voxel, for mode 2.
     mode
         0: no hemispheres, 1: by the plane, 2: voxel by voxel.
     """
-    _add_shapes(labels, start, ids.keys, ids.rows, plane, sides, mode, *sums)
+
+    start: NDArray[np.int64]
+    ids: IdIndex
+    plane: NDArray[np.float64]
+    halves: NDArray[np.uint8]
+    mode: int
+
+
+def add_shapes(sums: Shapes, labels: NDArray[Any], ground: Ground) -> None:
+    """Add the voxels of a box to sums over regions; labels have the shape (Z, Y, X), C order."""
+    start, ids, plane, halves, mode = ground
+    _add_shapes(labels, start, ids.keys, ids.rows, plane, halves, mode, *sums)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -291,31 +290,12 @@ def _runs_of(
 
 
 def add_signals(
-    sums: Signals,
-    image: NDArray[Any],
-    labels: NDArray[Any],
-    start: NDArray[np.int64],
-    ids: IdIndex,
-    plane: NDArray[np.float64],
-    sides: NDArray[np.uint8],
-    mode: int,
-    threshold: float,
+    sums: Signals, image: NDArray[Any], labels: NDArray[Any], ground: Ground, threshold: float
 ) -> None:
-    """Add the voxels of an image to sums over regions; parameters as `add_shapes`.
-
-    Parameters
-    ----------
-    sums
-        Added to.
-    image
-        Shape (Z, Y, X), as `labels`.
-    labels, start, ids, plane, sides, mode
-        As for `add_shapes`.
-    threshold
-        Voxels above it count as signal.
-    """
+    """Add the voxels of an image to sums over regions; those above the threshold are signal."""
+    start, ids, plane, halves, mode = ground
     _add_signals(
-        image, labels, start, ids.keys, ids.rows, plane, sides, mode, threshold, *sums
+        image, labels, start, ids.keys, ids.rows, plane, halves, mode, threshold, *sums
     )  # fmt: skip
 
 

@@ -144,7 +144,6 @@ class _Annotation:
     def __init__(self, atlas: Atlas, sides: Sides, memory: int | str | None) -> None:
         self.atlas, self.sides = atlas, sides
         self.ids = IdIndex.of(atlas.terminology.ids)
-        self.mode = 1 if sides.has_plane else 2 if sides.stated else 0
         self.back = atlas.annotation.affine.inverse()
         volume = atlas.annotation
         self.limit = max(AT_ONCE, memory_budget(memory) // 2)
@@ -202,11 +201,11 @@ class _Annotation:
         room = int(crossed.max(initial=0)) + 4
         _walk(
             index, np.asarray(skeleton.parent), np.asarray(skeleton.lengths), kind, distance,
-            labels, halves, start, self.ids.keys, self.ids.rows, self.mode, room, length,
+            labels, halves, start, self.ids.keys, self.ids.rows, self.sides.mode, room, length,
         )  # fmt: skip
         _end(
             index, ends, kind, distance, labels, halves, start,
-            self.ids.keys, self.ids.rows, self.mode, terminals,
+            self.ids.keys, self.ids.rows, self.sides.mode, terminals,
         )  # fmt: skip
         return length, terminals
 

@@ -185,13 +185,11 @@ def region_table(
         If the hemispheres of the atlas are on another grid.
     """
     tree, sides = atlas.terminology, Sides.of(atlas)
-    ids, mode = IdIndex.of(tree.ids), 1 if sides.has_plane else 2 if sides.stated else 0
+    ids = IdIndex.of(tree.ids)
     volume = atlas.annotation
 
     def work(sums: Shapes, box: Box) -> None:
-        labels = np.ascontiguousarray(volume.read(box))
-        halves = sides.voxels(box)
-        add_shapes(sums, labels, np.asarray(box.start), ids, sides.plane, halves, mode)
+        add_shapes(sums, np.ascontiguousarray(volume.read(box)), sides.ground(box, ids))
 
     sums = pass_over(
         volume, work, lambda: Shapes.empty(len(tree)), workers=workers, memory=memory

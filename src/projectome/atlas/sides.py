@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from projectome.atlas.index import IdIndex
+from projectome.atlas.kernels import Ground
 from projectome.atlas.lookup import values_at
 from projectome.core.affine import Affine, coordinates
 from projectome.core.atlas import LEFT, RIGHT, Atlas, Plane
@@ -76,6 +78,15 @@ class Sides:
     def stated(self) -> bool:
         """Whether the hemispheres are known at all."""
         return self.has_plane or self.volume is not None
+
+    @property
+    def mode(self) -> int:
+        """How kernels tell the side of a voxel: 0 not, 1 by the plane, 2 voxel by voxel."""
+        return 1 if self.has_plane else 2 if self.volume is not None else 0
+
+    def ground(self, box: Box, ids: IdIndex) -> Ground:
+        """Return what kernels have to know of a box."""
+        return Ground(np.asarray(box.start), ids, self.plane, self.voxels(box), self.mode)
 
     def voxels(self, box: Box) -> NDArray[np.uint8]:
         """Return the hemisphere of every voxel of a box; a single 0 where the plane decides."""

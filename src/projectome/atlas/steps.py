@@ -69,17 +69,13 @@ class MeasureRegions(BlockStep):
         volume = self.annotation.open()
         labels = np.ascontiguousarray(volume.read(block.core))
         found = _distinct(labels)
-        ids, start = IdIndex.of(found), np.asarray(block.core.start)
-        plane, mode = np.zeros(4), 0
+        sides = Sides(np.zeros(4), False)
         if self.midline_point is not None and self.midline_normal is not None:
-            midline = Plane(
-                np.asarray(self.midline_point), np.asarray(self.midline_normal), volume.space
-            )
-            plane, mode = Sides.by_plane(midline, volume.affine).plane, 1
-        none = np.zeros((1, 1, 1), np.uint8)
-        shapes = Shapes.empty(len(found))
-        add_shapes(shapes, labels, start, ids, plane, none, mode)
-        signals = Signals.empty(len(found))
+            ends = np.asarray(self.midline_point), np.asarray(self.midline_normal)
+            sides = Sides.by_plane(Plane(*ends, volume.space), volume.affine)
+        ground = sides.ground(block.core, IdIndex.of(found))
+        shapes, signals = Shapes.empty(len(found)), Signals.empty(len(found))
+        add_shapes(shapes, labels, ground)
         if self.image is not None:
             image = self.image.open()
             if image.shape != volume.shape:
@@ -88,8 +84,7 @@ class MeasureRegions(BlockStep):
                     "have to be on one grid."
                 )
             values = np.ascontiguousarray(image.read(block.core))
-            place = (labels, start, ids, plane, none, mode)
-            add_signals(signals, values, *place, self.threshold)
+            add_signals(signals, values, labels, ground, self.threshold)
         return _rows(found, shapes, signals if self.image is not None else None)
 
 

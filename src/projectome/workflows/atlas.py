@@ -6,12 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from projectome.atlas.allen import check_anatomy, looks_native, match_template, open_allen
-from projectome.atlas.brainglobe import (
-    BUCKET,
-    atlas_tree,
-    list_atlases,
-    open_brainglobe,
-)
+from projectome.atlas.brainglobe import open_brainglobe
+from projectome.atlas.bucket import BUCKET, atlas_tree, list_atlases
 from projectome.atlas.kept import kept_region_table
 from projectome.atlas.labels import open_labels
 from projectome.core.atlas import Atlas
