@@ -38,12 +38,12 @@ from projectome.io.metadata.aind import read_asset as read_asset
 from projectome.io.metadata.ensp import read_metadata as read_metadata
 from projectome.io.metadata.ensp import write_metadata as write_metadata
 from projectome.io.open import open_volume as open_volume
-from projectome.io.points import read_points as read_points
-from projectome.io.points import write_points as write_points
-from projectome.io.skeletons import read_skeletons as read_skeletons
-from projectome.io.skeletons import write_skeletons as write_skeletons
+from projectome.io.points.read import read_points as read_points
+from projectome.io.points.read import write_points as write_points
+from projectome.io.skeletons.read import read_skeletons as read_skeletons
 from projectome.io.skeletons.swc import read_swc as read_swc
 from projectome.io.skeletons.swc import write_swc as write_swc
+from projectome.io.skeletons.write import write_skeletons as write_skeletons
 from projectome.io.source import VolumeSource as VolumeSource
 from projectome.io.stores import list_folder as list_folder
 from projectome.io.volumes.write import create_volume as create_volume
