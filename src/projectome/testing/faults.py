@@ -257,7 +257,7 @@ def faulty_store(folder: Path) -> Iterator[FaultyStore]:
     server = _Server(("127.0.0.1", 0), _Handler)
     store = FaultyStore(f"http://127.0.0.1:{server.server_port}", folder)
     server.store = store
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield store

@@ -38,7 +38,7 @@ ABSURD: tuple[Any, ...] = (
     *([], [0], [None], [10**9] * 3, [1e308] * 5, ["x"] * 100, {}, {"x": {"x": []}}),
 )
 """What may stand for any value of a document."""
-LIES = 12
+LIES = 8
 """Changes tried in each document."""
 SOON = 10.0
 """Seconds that a damaged file may keep its reader busy."""
