@@ -32,12 +32,12 @@ def tiny_image(tiny):
 @pytest.fixture(scope="session")
 def axons() -> Specimen:
     """A field with one soma."""
-    return make_axon_field(seed=5, size=(64, 192, 192), cells=1)
+    return make_axon_field(seed=5, size=(48, 128, 128), cells=1)
 
 
 @pytest.fixture(scope="session")
 def neuropil() -> Specimen:
-    return make_barcoded_neuropil(seed=4, size=(24, 128, 128))
+    return make_barcoded_neuropil(seed=4, size=(20, 96, 96))
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,7 @@ def test_channels_codes_and_mask_belong_together(neuropil):
     assert set(codes["neuron"]) == set(neurites["neuron"][neurites["labelled"]])
     assert (codes.groupby("neuron").size() == 18).all()
     shown = set(neurites["id"][neurites["labelled"]])
-    box = Box((0, 0, 0), (24, 96, 96))
+    box = Box((0, 0, 0), (20, 96, 80))
     mask = neuropil.volumes["barcode_mask"].read(box) > 0
     assert np.array_equal(mask, np.isin(neuropil.labels.read(box), list(shown)))
 
@@ -118,7 +118,7 @@ def test_synapses_shine_between_neurites_of_two_neurons(neuropil):
 
 def test_any_box_and_any_channels_are_those_of_the_whole(neuropil):
     whole = neuropil.image.read()
-    box = Box((3, 17, 40), (20, 77, 120))
+    box = Box((3, 17, 30), (18, 77, 90))
     assert np.array_equal(neuropil.image.read(box), whole[(slice(None), *box.slices)])
     some = neuropil.image.array.read((slice(5, 7), *box.slices))
     assert np.array_equal(some, whole[(slice(5, 7), *box.slices)])

@@ -28,16 +28,16 @@ def voxels_of(specimen, points):
 
 
 def test_same_seed_same_bytes_other_seed_others(axons, image):
-    again = make_axon_field(seed=5, size=(64, 192, 192), cells=1)
+    again = make_axon_field(seed=5, size=(48, 128, 128), cells=1)
     box = Box((10, 20, 30), (42, 84, 94))
     assert np.array_equal(again.image.read(box), image[box.slices])
     for old, new in zip(axons.skeletons, again.skeletons, strict=True):
         assert np.array_equal(old.coordinates, new.coordinates)
-    other = make_axon_field(seed=6, size=(64, 192, 192), cells=1)
+    other = make_axon_field(seed=6, size=(48, 128, 128), cells=1)
     assert not np.array_equal(other.image.read(box), image[box.slices])
 
 
-@pytest.mark.parametrize("shape", [(64, 192, 23), (17, 50, 192)])
+@pytest.mark.parametrize("shape", [(48, 128, 23), (17, 50, 128)])
 def test_blocks_of_any_shape_give_the_same_field(axons, image, labels, shape):
     for block in BlockGrid(axons.image.box, shape):
         assert np.array_equal(axons.image.read(block.core), image[block.core.slices])
@@ -117,7 +117,7 @@ def test_gaps_are_dark_and_the_truth_goes_on_through_them():
 def test_contacts_lie_where_two_neurites_meet(axons):
     table = axons.tables["contacts"]
     assert {"crossing", "touching"} >= set(table["kind"])
-    assert len(table) > 5
+    assert len(table) > 2
     for row in table.head(20).itertuples():
         place = np.asarray([row.z_um, row.y_um, row.x_um])
         for number in (row.a, row.b):
@@ -131,7 +131,7 @@ def test_contacts_lie_where_two_neurites_meet(axons):
 def test_tiles_cover_the_field(axons):
     table = axons.tables["tiles"]
     area = (table["y1_um"] - table["y0_um"]) * (table["x1_um"] - table["x0_um"])
-    assert area.sum() == pytest.approx(192 * 192 * 0.748**2)
+    assert area.sum() == pytest.approx(128 * 128 * 0.748**2)
 
 
 def test_cable_is_as_dense_as_asked():
@@ -164,9 +164,9 @@ def test_what_cannot_be_made_is_refused():
 @pytest.mark.realdata
 def test_it_looks_like_a_real_stack(trailmap_stack):
     """Histogram, noise and blur agree with iDISCO axons within a fifth or so."""
-    real = trailmap_stack.astype(float)
-    field = make_axon_field(seed=1, size=(160, 160, 160), voxel_size=1.0, cells=0)
-    drawn = field.image.read().astype(float)
+    real = trailmap_stack
+    field = make_axon_field(seed=1, size=(144, 144, 144), voxel_size=1.0, cells=0)
+    drawn = field.image.read()
     for share in (5, 25, 50, 75, 95, 99):
         assert np.percentile(drawn, share) == pytest.approx(np.percentile(real, share), rel=0.25)
     for axis in range(3):
@@ -174,14 +174,22 @@ def test_it_looks_like_a_real_stack(trailmap_stack):
         assert likeness(drawn, axis) == pytest.approx(likeness(real, axis), abs=0.08)
 
 
+def thinned(image, axis):
+    """Return every third line of an image along the other axes."""
+    return image[tuple(slice(None, None, 1 if k == axis else 3) for k in range(3))]
+
+
 def noise(image, axis):
     """Return the standard deviation of the second difference of dark voxels."""
+    image = thinned(image, axis)
+    image = image.astype(float)
     middle = image.take(range(1, image.shape[axis] - 1), axis)
     return float(np.diff(image, 2, axis=axis)[(middle > 900) & (middle < 1600)].std())
 
 
 def likeness(image, axis):
     """Return the correlation of dark neighbours."""
+    image = thinned(image, axis)
     n = image.shape[axis]
     a, b = image.take(range(n - 1), axis), image.take(range(1, n), axis)
     dark = (a < np.percentile(image, 90)) & (b < np.percentile(image, 90))

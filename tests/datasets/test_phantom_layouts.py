@@ -65,7 +65,7 @@ def test_layouts_are_those_of_the_buckets(axons, neuropil, brain, brainbow, tmp_
     fused = tmp_path / "axons" / asset / "fused.zarr"
     axes = json.loads((fused / ".zattrs").read_text())["multiscales"][0]["axes"]
     assert [axis["name"] for axis in axes] == list("tczyx")
-    assert json.loads((fused / "0" / ".zarray").read_text())["shape"] == [1, 1, 64, 192, 192]
+    assert json.loads((fused / "0" / ".zarray").read_text())["shape"] == [1, 1, 48, 128, 128]
     assert (fused / "0" / "0" / "0" / "0" / "0" / "0").is_file()
     assert (fused.parent / "acquisition.json").is_file()
     whole = tmp_path / "barcodes" / "ls" / "images" / "full_dataset.zarr"
