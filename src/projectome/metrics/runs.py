@@ -378,35 +378,35 @@ def _merge_sites(
     segment: NDArray[np.int64],
     middle: NDArray[np.float64],
 ) -> tuple[MergeSite, ...]:
-    """Join the neurons of each merged label by the shortest ways."""
-    order = np.argsort(segment, kind="stable")
-    first = np.searchsorted(segment[order], np.arange(len(table.segment_label) + 1))
+    """Join the neurons of each merged label by the shortest ways (Prim)."""
     sites = []
-    merged = np.flatnonzero(table.segment_merged)
-    for label in np.unique(table.segment_label[merged]).tolist():
-        left = merged[table.segment_label[merged] == label].tolist()
-        points = {one: middle[order[first[one] : first[one + 1]]] for one in left}
-        # Prim: the nearest neuron that is not joined yet is joined next.
-        newest = left.pop(0)
-        nearest = dict.fromkeys(left, (math.inf, newest, 0, 0))
-        while left:
-            tree = cKDTree(points[newest])
-            for one in left:
-                found = tree.query(points[one])
-                gaps, index = np.asarray(found[0]), np.asarray(found[1])
-                at = int(gaps.argmin())
-                nearest[one] = min(nearest[one], (float(gaps[at]), newest, at, int(index[at])))
-            newest = min(left, key=lambda one: nearest[one][0])
-            gap, other, mine, theirs = nearest[newest]
+    held = table.segment_merged[segment]
+    kept = np.flatnonzero(held)[np.argsort(segment[held], kind="stable")]
+    label = table.segment_label[segment[kept]]
+    for one in np.unique(label).tolist():
+        points, owner = middle[kept[label == one]], segment[kept[label == one]]
+        left = owner != owner[0]
+        newest = np.flatnonzero(~left)
+        gap, nearest = np.full(len(points), np.inf), np.zeros(len(points), np.int64)
+        while left.any():
+            rest = np.flatnonzero(left)
+            found = cKDTree(points[newest]).query(points[rest])
+            far, which = np.asarray(found[0]), np.asarray(found[1])
+            closer = far < gap[rest]
+            gap[rest[closer]] = far[closer]
+            nearest[rest[closer]] = newest[which[closer]]
+            mine = int(rest[gap[rest].argmin()])
+            theirs = int(nearest[mine])
             sites.append(
                 MergeSite(
-                    label=int(names[label]),
-                    neurons=_pair(table, other, newest),
-                    point=read_only((points[newest][mine] + points[other][theirs]) / 2),
-                    gap_um=gap,
+                    label=int(names[one]),
+                    neurons=_pair(table, int(owner[theirs]), int(owner[mine])),
+                    point=read_only((points[mine] + points[theirs]) / 2),
+                    gap_um=float(gap[mine]),
                 )
             )
-            left.remove(newest)
+            newest = np.flatnonzero(owner == owner[mine])
+            left[newest] = False
     return tuple(sites)
 
 

@@ -1,0 +1,146 @@
+"""Other programs' scores of trees, and of labels along skeletons, by the names users give."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypeAlias
+
+import numpy as np
+
+from projectome.core.skeleton import Skeleton
+from projectome.core.volume import Volume
+from projectome.errors import ParameterError
+from projectome.metrics.compat.funlib import expected_run_length
+from projectome.metrics.compat.pyneval import critical_node_metric, length_metric, ssd_metric
+from projectome.metrics.compat.skeleton_metrics import skeleton_metrics
+from projectome.metrics.compat.vaa3d import neuron_distance
+from projectome.metrics.samples import common_space
+from projectome.metrics.skeletons import BLOCK, check_labels, read_labels
+from projectome.morphology.crossing import check_space
+
+Scores: TypeAlias = dict[str, float]
+TreeProgram: TypeAlias = Callable[[Sequence[Skeleton], Sequence[Skeleton], float], Scores]
+LabelProgram: TypeAlias = Callable[[Sequence[Skeleton], Volume], Scores]
+
+
+def pyneval(truth: Sequence[Skeleton], traced: Sequence[Skeleton], distance_um: float) -> Scores:
+    """Return length, ssd and cn of PyNeval 1.1 for two forests, each as one file.
+
+    Parameters
+    ----------
+    truth, traced
+        Skeletons in one space; their micrometres are the units of the files.
+    distance_um
+        All of its thresholds of distance [um]; that of length is not in radii.
+    """
+    a, b = _whole(truth, traced)
+    length = length_metric(a, b, radius_threshold=distance_um, relative=False)
+    ssd = ssd_metric(a, b, ssd_threshold=distance_um)
+    nodes = critical_node_metric(a, b, distance_threshold=distance_um)
+    return {
+        f"{name} {key}": float(value)
+        for name, scores in (("length", length), ("ssd", ssd), ("cn", nodes))
+        for key, value in scores.items()
+    }
+
+
+def vaa3d(truth: Sequence[Skeleton], traced: Sequence[Skeleton], distance_um: float) -> Scores:
+    """Return the distances of Vaa3D for two forests, each as one file.
+
+    Parameters
+    ----------
+    truth, traced
+        Skeletons in one space; their micrometres are the units of the files.
+    distance_um
+        From which distance on points lie apart [um].
+    """
+    return neuron_distance(*_whole(truth, traced), threshold=distance_um)
+
+
+def segmentation_skeleton_metrics(truth: Sequence[Skeleton], labels: Volume) -> Scores:
+    """Return the summary of segmentation-skeleton-metrics 5.9.14, in voxels as by its defaults.
+
+    Parameters
+    ----------
+    truth
+        Neurons in the space of the labels.
+    labels
+        The segmentation.
+
+    Returns
+    -------
+    dict
+        Of each column the mean of the neurons, weighted by their run lengths; neurons without a
+        figure are left out.
+    """
+    rows = skeleton_metrics({str(k): neuron for k, neuron in enumerate(truth)}, labels).values()
+    means: Scores = {}
+    for name in next(iter(rows), {}):
+        known = [(r[name], r["SWC Run Length"]) for r in rows if not math.isnan(r[name])]
+        weight = sum(length for _, length in known)
+        total = sum(value * length for value, length in known)
+        means[name] = total / weight if weight else math.nan
+    return means
+
+
+def funlib(truth: Sequence[Skeleton], labels: Volume) -> Scores:
+    """Return the expected run length of funlib.evaluate, nodes having the label of their voxel.
+
+    Parameters
+    ----------
+    truth
+        Neurons in the space of the labels.
+    labels
+        The segmentation.
+
+    Returns
+    -------
+    dict
+        ``expected_run_length`` [um of the space], ``merging_segments`` and ``split_edges``.
+
+    Raises
+    ------
+    ParameterError
+        If a node lies outside of the labels.
+    """
+    check_labels(labels)
+    found = []
+    for number, neuron in enumerate(truth):
+        check_space(neuron, labels.space)
+        voxel = np.floor(labels.affine.inverse()(neuron.coordinates) + 0.5).astype(np.int64)
+        outside = ((voxel < 0) | (voxel >= np.asarray(labels.shape))).any(axis=1)
+        if outside.any():
+            raise ParameterError(
+                f"{int(outside.sum())} nodes of neuron {number} lie outside of {labels.name}; crop "
+                "the skeletons to the volume."
+            )
+        found.append(read_labels(labels, voxel, None, BLOCK))
+    length, merges, splits = expected_run_length(truth, found)
+    return {
+        "expected_run_length": length,
+        "merging_segments": float(len([label for label in merges if label != 0])),
+        "split_edges": float(sum(len(pairs) for pairs in splits.values())),
+    }
+
+
+TREE_PROGRAMS: Mapping[str, TreeProgram] = MappingProxyType(
+    {"pyneval-1.1": pyneval, "vaa3d": vaa3d}
+)
+"""What scores trees, by name."""
+
+LABEL_PROGRAMS: Mapping[str, LabelProgram] = MappingProxyType(
+    {
+        "segmentation-skeleton-metrics-5.9.14": segmentation_skeleton_metrics,
+        "funlib": funlib,
+    }
+)
+"""What scores labels along skeletons, by name."""
+
+
+def _whole(truth: Sequence[Skeleton], traced: Sequence[Skeleton]) -> tuple[Skeleton, Skeleton]:
+    space = common_space(truth, traced)
+    if space is None:
+        raise ParameterError("There is no skeleton on either side; nothing can be scored.")
+    return Skeleton.concatenate(truth, space=space), Skeleton.concatenate(traced, space=space)

@@ -1,0 +1,42 @@
+"""Programs by name, on forests and volumes."""
+
+import numpy as np
+import pytest
+from neurites import SPACE, straight
+
+from projectome.core.volume import Volume
+from projectome.errors import ParameterError
+from projectome.metrics.compat.programs import LABEL_PROGRAMS, TREE_PROGRAMS
+
+LINE, HALF = straight(0, 40, step=1.0), straight(0, 20, step=1.0)
+
+
+def test_forests_are_scored_as_one_file():
+    apart = TREE_PROGRAMS["vaa3d"]([LINE], [HALF], 2.0)
+    # Two points on each of 40 edges; of those on the 20 missing all but the first three are apart.
+    assert apart["percent_12_apartnodes"] == pytest.approx(37 / 80)
+    both = TREE_PROGRAMS["vaa3d"]([LINE, straight(0, 40, y=20.0, step=1.0)], [HALF], 2.0)
+    assert both["percent_12_apartnodes"] == pytest.approx((37 + 80) / 160)
+    found = TREE_PROGRAMS["pyneval-1.1"]([LINE], [HALF], 2.0)
+    assert found["cn recall"] == 0.5
+    assert found["length precision"] == 1
+    with pytest.raises(ParameterError, match="no skeleton on either side"):
+        TREE_PROGRAMS["vaa3d"]([], [], 2.0)
+
+
+def test_labels_along_skeletons():
+    labels = np.zeros((10, 40, 41), np.uint16)
+    labels[..., :21] = 1
+    volume = Volume.from_array(labels, voxel_size=(1, 1, 1), space=SPACE)
+    neurons = [LINE, straight(0, 20, y=25.0, step=1.0)]
+    summary = LABEL_PROGRAMS["segmentation-skeleton-metrics-5.9.14"](neurons, volume)
+    assert summary["Edge Accuracy"] == 100  # half of the first is omitted: filled, and not seen
+    assert summary["SWC Run Length"] == pytest.approx((40**2 + 20**2) / 60)
+    run = LABEL_PROGRAMS["funlib"]([LINE], volume)
+    assert run == pytest.approx(
+        {"expected_run_length": 10, "merging_segments": 0, "split_edges": 0}
+    )
+    assert LABEL_PROGRAMS["funlib"](neurons, volume)["merging_segments"] == 1
+    assert LABEL_PROGRAMS["segmentation-skeleton-metrics-5.9.14"]([], volume) == {}
+    with pytest.raises(ParameterError, match=r"outside of.*crop"):
+        LABEL_PROGRAMS["funlib"]([straight(0, 50, step=1.0)], volume)
