@@ -143,6 +143,27 @@ def test_only_the_stack_of_masks_is_no_annotation(tmp_path):
         open_brainglobe("toy_mouse_100um", atlas_tree(str(root)))
 
 
+def test_a_download_that_was_broken_off_is_seen(tmp_path):
+    """Missing chunks would read as background; a level that is all there shows it."""
+    root = write_tree(tmp_path / "tree")
+    level = root / "annotation-sets/toy-annotation/3_0/annotations_compressed.ome.zarr/s0/c"
+    whole = open_brainglobe("toy_mouse_100um", atlas_tree(str(root)))
+    shutil.rmtree(level / "1" / "0")
+    with pytest.raises(FormatError, match=r"3 chunks are missing .* Fetch it again, or open the"):
+        open_brainglobe("toy_mouse_100um", atlas_tree(str(root)))
+    assert whole.annotation.shape == (20, 16, 18)
+
+
+def test_background_need_not_be_stored(tmp_path):
+    labels = toy_labels()
+    labels[8:16] = 0
+    root = write_tree(tmp_path / "tree", labels=labels)
+    stored = root / "annotation-sets/toy-annotation/3_0/annotations_compressed.ome.zarr/s0/c"
+    assert not (stored / "1").exists()
+    atlas = open_brainglobe("toy_mouse_100um", atlas_tree(str(root)))
+    assert (atlas.annotation.read() == labels).all()
+
+
 def test_meshes_with_an_index_are_listed(tmp_path):
     root = write_tree(tmp_path / "tree")
     source = atlas_tree(str(root))

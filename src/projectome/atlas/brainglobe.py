@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from projectome.atlas import tree
 from projectome.atlas.bucket import find_atlas
 from projectome.core.affine import Affine
 from projectome.core.atlas import Atlas, Plane
+from projectome.core.box import BlockGrid
 from projectome.core.space import Space
 from projectome.core.volume import Pyramid, Volume
 from projectome.errors import (
@@ -67,6 +69,8 @@ def open_brainglobe(name: str, source: Mirror, *, version: str = "") -> Atlas:
         If a part is missing.
     MetadataError
         If the parts contradict one another.
+    FormatError
+        If a part is broken, or a local copy lacks chunks.
     StoreError
         If the store does not answer and the atlas was not used before.
     """
@@ -84,6 +88,8 @@ def open_brainglobe(name: str, source: Mirror, *, version: str = "") -> Atlas:
     images = parts.template(problems)
     space = _space(manifest, annotation.space, parts.where)
     labels = [_placed(level, space, "labels", name) for level in levels]
+    if source.local:  # a copy that another program may have left half-way
+        check_whole(labels, str(annotation.metadata.get("url")))
     templates = _matching([_placed(t, space, "image", name) for t in images], labels[0])
     midline, halves = _hemispheres(parts, labels[0], manifest, problems)
     return Atlas(
@@ -279,6 +285,45 @@ def _matching(templates: list[Volume], annotation: Volume) -> list[Volume]:
     size = max(annotation.voxel_size)
     from_here = [t for t in templates if max(t.voxel_size) >= 0.99 * size]
     return from_here or templates[-1:]
+
+
+def check_whole(levels: Sequence[Volume], where: str) -> None:
+    """Refuse a copy in which chunks are missing that a coarser level shows to hold labels.
+
+    Missing chunks read as background, so that a download that was broken off would give wrong
+    answers. A level is compared with the next coarser one; nothing is read where all chunks are
+    there.
+
+    Parameters
+    ----------
+    levels
+        Of one annotation, finest first.
+    where
+        Its address, for the message.
+
+    Raises
+    ------
+    FormatError
+        With the number of missing chunks.
+    """
+    for fine, coarse in pairwise(levels):
+        is_absent = getattr(fine.array, "is_absent", None)
+        if is_absent is None:
+            return
+        missing = 0
+        for block in BlockGrid(fine.box, fine.chunks):
+            if is_absent(block.core.slices):
+                # One voxel of the coarse level less on each side: at edges the two may differ.
+                start, stop = np.asarray(block.core.bounds)
+                ends = fine.affine(np.stack([start, stop - 1]))
+                box = coarse.voxel_box(*ends)
+                missing += bool(box.size and coarse.read(box).any())
+        if missing:
+            raise FormatError(
+                f"{missing} chunks are missing from the level of {fine.voxel_size} um of {where}, "
+                "where a coarser level has labels: its download was broken off. Fetch it again, or "
+                "open the atlas by its name, and what is read is fetched and checked."
+            )
 
 
 def midline_of(annotation: Volume) -> Plane | None:
