@@ -351,3 +351,26 @@ def test_what_the_user_says_of_both_files(tmp_path):
     assert scores["CREMI score"] == 0
     assert scores["panoptic quality"] == 1
     assert scores.errors == ()
+
+
+def test_trees_and_skeletons_as_other_programs_score_them(tmp_path):
+    whole = np.stack([np.full(41, 5.0), np.full(41, 5.0), np.arange(41.0)], axis=1)
+    for name, line in (("truth", whole), ("found", whole[:21])):
+        one = Skeleton(line, np.arange(-1, len(line) - 1), Space())
+        projectome.write_swc(one, tmp_path / f"{name}.swc")
+    files = tmp_path / "truth.swc", tmp_path / "found.swc"
+    assert score("trees", *files, distance=2, compat="vaa3d")["percent_21_apartnodes"] == 0
+    assert score("trees", *files, distance=2, compat="pyneval-1.1")["cn recall"] == 0.5
+    labels = np.zeros((10, 10, 41), np.uint16)
+    labels[..., :21] = 1
+    volume = projectome.Volume.from_array(labels, voxel_size=(1, 1, 1), kind="labels")
+    projectome.write_volume(volume, tmp_path / "labels.ome.zarr")
+    along = files[0], tmp_path / "labels.ome.zarr"
+    blind = score("skeletons", *along, compat="segmentation-skeleton-metrics-5.9.14")
+    assert blind["Edge Accuracy"] == 100
+    assert score("skeletons", *along)["edge accuracy"] == pytest.approx(20.5 / 40)
+    assert score("skeletons", *along, compat="funlib")["expected_run_length"] == pytest.approx(10)
+    with pytest.raises(ParameterError, match=r"pyneval-1\.1, vaa3d score them, not as 'funlib'"):
+        score("trees", *files, distance=2, compat="funlib")
+    with pytest.raises(ParameterError, match="not as 'vaa3d'"):
+        score("skeletons", *along, compat="vaa3d")

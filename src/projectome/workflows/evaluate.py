@@ -31,7 +31,8 @@ class Comparison:
         How far apart points, or cable, may lie to be the same; of voxels, the tolerance of the Dice
         of surfaces [um].
     compat
-        Score as this program does, its habits included; of labels skimage, cremi, funlib, elf.
+        Score as this program does, its habits included; of labels skimage, cremi, funlib, elf; of
+        trees pyneval-1.1, vaa3d; of skeletons segmentation-skeleton-metrics-5.9.14, funlib.
     positive
         True labels of voxels that are positive; 1 if the truth is a mask.
     ignored
@@ -112,8 +113,10 @@ def evaluate(
     how = how or Comparison()
     said = like or VolumeSource("")
     work = job or Job(executor="threads")
-    if how.compat is not None and kind != "labels":
-        raise ParameterError(f"--compat scores labels as other programs do, not {kind}.")
+    if how.compat is not None and kind not in ("labels", "trees", "skeletons"):
+        raise ParameterError(
+            f"--compat scores labels, trees and skeletons as other programs do, not {kind}."
+        )
     image = None if how.image is None else VolumeSource(how.image)
     if kind in ("voxels", "labels"):
         pair = VolumePair(
@@ -131,11 +134,11 @@ def evaluate(
     if kind == "trees":
         trees = TreePair(truth, prediction, how.scale, said.expansion, image)
         distance = need(how.distance, "--distance UM", "Matching trees")
-        return evaluate_trees(trees, distance_um=distance, merge_um=how.merge)
+        return evaluate_trees(trees, distance_um=distance, merge_um=how.merge, compat=how.compat)
     if kind == "skeletons":
         labels = replace(said, url=prediction)
         along = TreePair(truth, labels, how.scale, said.expansion, image)
-        return evaluate_skeletons(along, merge_um=how.merge)
+        return evaluate_skeletons(along, merge_um=how.merge, compat=how.compat)
     tables = TablePair(truth, prediction, said.voxel_size, said.expansion, image)
     if kind == "points":
         distance = need(how.distance, "--distance UM", "Matching points")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from projectome.core.skeleton import Skeleton
+from projectome.errors import ParameterError
 from projectome.io.skeletons import read_skeletons
 from projectome.io.source import VolumeSource
 from projectome.metrics.bootstrap import Interval, interval, ratio
+from projectome.metrics.compat.programs import LABEL_PROGRAMS, TREE_PROGRAMS
 from projectome.metrics.forests import forest_scores
 from projectome.metrics.runs import SkeletonScores
 from projectome.metrics.skeletons import skeleton_scores
@@ -27,6 +30,8 @@ from projectome.workflows.evaluation import (
     Scene,
     same_space,
 )
+
+Program = TypeVar("Program")
 
 CURVE = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 """Distances of the curve, in units of the one asked for."""
@@ -72,7 +77,11 @@ class TreePair:
 
 
 def evaluate_trees(
-    pair: TreePair, *, distance_um: float, merge_um: float | None = None
+    pair: TreePair,
+    *,
+    distance_um: float,
+    merge_um: float | None = None,
+    compat: str | None = None,
 ) -> Evaluation:
     """Score traced trees.
 
@@ -84,12 +93,20 @@ def evaluate_trees(
         How far apart cable and nodes may lie to be the same [um].
     merge_um
         Cable of two neurons beyond which one traced tree merges them [um]; 10 by default.
+    compat
+        Give the figures of this program instead, with the distance as its threshold.
 
     Returns
     -------
     Evaluation
         Intervals are over true neurons, of precision over traced trees.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such program.
     """
+    program = None if compat is None else _program("Trees", compat, TREE_PROGRAMS)
     assert isinstance(pair.prediction, str)
     truth, traced = pair.read(pair.truth), pair.read(pair.prediction)
     for a in truth[:1]:
@@ -130,8 +147,8 @@ def evaluate_trees(
         kind="trees",
         truth=pair.truth,
         prediction=pair.prediction,
-        settings={"distance_um": distance_um, "merge_um": runs.merge_um},
-        figures=tuple(figures),
+        settings={"distance_um": distance_um, "merge_um": runs.merge_um, "compat": compat},
+        figures=tuple(figures) if program is None else _others(program(truth, traced, distance_um)),
         counts={
             "true_neurons": len(truth),
             "traced_trees": len(traced),
@@ -156,7 +173,9 @@ def evaluate_trees(
     )
 
 
-def evaluate_skeletons(pair: TreePair, *, merge_um: float | None = None) -> Evaluation:
+def evaluate_skeletons(
+    pair: TreePair, *, merge_um: float | None = None, compat: str | None = None
+) -> Evaluation:
     """Score labels along true neurons.
 
     Parameters
@@ -165,12 +184,20 @@ def evaluate_skeletons(pair: TreePair, *, merge_um: float | None = None) -> Eval
         Skeletons, and a volume of labels.
     merge_um
         Cable of two neurons beyond which one label merges them [um]; 10 by default.
+    compat
+        Give the figures of this program instead.
 
     Returns
     -------
     Evaluation
         Intervals are over true neurons.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such program.
     """
+    program = None if compat is None else _program("Skeletons", compat, LABEL_PROGRAMS)
     assert isinstance(pair.prediction, VolumeSource)
     truth, labels = pair.read(pair.truth), pair.prediction.open()
     for one in truth[:1]:
@@ -183,8 +210,8 @@ def evaluate_skeletons(pair: TreePair, *, merge_um: float | None = None) -> Eval
         kind="skeletons",
         truth=pair.truth,
         prediction=pair.prediction.url,
-        settings={"merge_um": scores.merge_um},
-        figures=tuple(_runs(scores)),
+        settings={"merge_um": scores.merge_um, "compat": compat},
+        figures=tuple(_runs(scores)) if program is None else _others(program(truth, labels)),
         counts={
             "true_neurons": len(truth),
             "true_um_tissue": scores.total.length_um,
@@ -203,6 +230,18 @@ def evaluate_skeletons(pair: TreePair, *, merge_um: float | None = None) -> Eval
             radius_um=24 * max(labels.voxel_size),
         ),
     )
+
+
+def _program(what: str, name: str, programs: Mapping[str, Program]) -> Program:
+    if name not in programs:
+        raise ParameterError(
+            f"{what} can be scored as {', '.join(programs)} score them, not as {name!r}."
+        )
+    return programs[name]
+
+
+def _others(scores: Mapping[str, float]) -> tuple[Figure, ...]:
+    return tuple(Figure(name, value) for name, value in scores.items())
 
 
 def _figure(name: str, found: Interval, of: str) -> Figure:
