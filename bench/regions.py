@@ -104,7 +104,7 @@ def measure(what: str, folder: str | None, target: Path) -> dict[str, float]:
 
 
 def lookups(folder: str | None) -> dict[str, float]:
-    """Points looked up a second in labels that are in memory, and seconds for 1,000 neurons of 20,000 nodes."""
+    """Points looked up a second, in labels in memory; seconds for 1,000 neurons of 20,000 nodes."""
     from projectome.atlas.lengths import measure_lengths
     from projectome.atlas.lookup import region_at
     from projectome.core.skeleton import Skeleton
