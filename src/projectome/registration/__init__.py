@@ -1,0 +1,1 @@
+"""Brains carried into an atlas and back, with the error stated in micrometres."""
