@@ -11,7 +11,7 @@ Habits, each with the case that shows it; the metrics in brackets have none of t
   the other is no match. A thousandth of an edge is let go at the end of each use.
 - length: which of several edges at exactly the same distance is used, as at every node, depends on
   how its spatial index happens to store them. Here it is the one walked first: of 50 pairs of trees
-  48 came out the same in all decimals, two differed by up to 0.005 in precision.
+  48 came out the same to three decimals, two differed by up to 0.005 in precision.
 - ssd (`tree_distance.distance_scores`): distances of nodes to nodes, after nodes were set every 2
   units or less (but never nearer than 1 to 2 units: a floor), the nearest being looked for among
   coordinates rounded to two decimals. A trace that lies between the nodes of the truth is apart.
