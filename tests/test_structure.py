@@ -11,8 +11,8 @@ from projectome import errors
 
 SOURCE = Path(errors.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
-LONGEST_FILE = 450
-LONGEST_FUNCTION = 80  # without its docstring
+LONGEST_FILE = 480
+LONGEST_FUNCTION = 90  # without its docstring
 MOST_POSITIONAL = 6
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

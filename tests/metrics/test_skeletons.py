@@ -49,9 +49,7 @@ def test_perfect_is_perfect():
 # What a widely used tool says of each, in its version 5.9.14, stands behind the case: the blind
 # spots that these figures do not share. Voxels reach half a step to each side of their index.
 def test_a_truncated_end_is_omitted():
-    total = score(
-        rows((1, 0, 40))
-    ).total  # there: perfect, ERL 100
+    total = score(rows((1, 0, 40))).total  # there: perfect, ERL 100
     assert total.omitted == pytest.approx(0.605)
     assert total.accuracy == pytest.approx(0.395)
     assert total.erl_um == pytest.approx(39.5**2 / 100)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from projectome.errors import FormatError
 from projectome.registration.fit import METRICS
 
 KINDS = {"rigid": "EulerTransform", "affine": "AffineTransform", "bspline": "BSplineTransform"}
@@ -94,7 +95,7 @@ def linear_of(said: Any) -> NDArray[np.float64]:
 
     Raises
     ------
-    ValueError
+    FormatError
         If it is of another kind.
     """
     values, centre = numbers(said, "TransformParameters"), numbers(said, "CenterOfRotationPoint")
@@ -108,7 +109,10 @@ def linear_of(said: Any) -> NDArray[np.float64]:
         z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
         turn = z @ x @ y
     else:
-        raise ValueError(said["Transform"][0])
+        raise FormatError(
+            f"A transform of kind {said['Transform'][0]} is no linear one; AffineTransform and "
+            "EulerTransform are."
+        )
     matrix = np.eye(4)
     matrix[:3, :3] = turn
     matrix[:3, 3] = shift + centre - turn @ centre

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from projectome.core.points import Points
 from projectome.core.skeleton import Skeleton
 from projectome.core.space import Space
-from projectome.errors import ParameterError, SpaceMismatchError
+from projectome.errors import ParameterError, SpaceMismatchError, UnknownNameError
 from projectome.io.source import VolumeSource
 from projectome.metrics.bootstrap import interval
 
@@ -186,11 +186,17 @@ class Evaluation:
         }
 
     def __getitem__(self, name: str) -> float:
-        """Return the value of a figure by its name."""
-        for figure in self.figures:
-            if figure.name == name:
-                return figure.value
-        raise KeyError(name)
+        """Return the value of a figure by its name.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is none.
+        """
+        known = {figure.name: figure.value for figure in self.figures}
+        if name not in known:
+            raise UnknownNameError("figure", name, known)
+        return known[name]
 
 
 def share_of(
