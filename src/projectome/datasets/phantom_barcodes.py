@@ -132,12 +132,14 @@ def make_barcoded_neuropil(
 
     Parameters
     ----------
-    seed, arbors, arbor_scale
-        As for `projectome.datasets.phantom_field.make_axon_field`.
+    seed
+        Which specimen.
     size
         Voxels (z, y, x).
     voxel_size
         Micrometres of gel, which is expanded fivefold.
+    arbors, arbor_scale
+        As for `projectome.datasets.phantom_field.make_axon_field`.
     filling
         Share of the volume inside the plain radius of neurites; they swell into what is left until
         they touch each other: 0.5 fills four fifths.

@@ -146,10 +146,14 @@ def find_orientation(
 
     Parameters
     ----------
-    scan, template
-        Shape (Z, Y, X) each, prepared: 0 outside tissue, of isotropic voxels.
-    scan_size, template_size
-        Edges of the voxels [um].
+    scan
+        Shape (Z, Y, X), prepared: 0 outside tissue, of isotropic voxels.
+    scan_size
+        Edge of its voxels [um].
+    template
+        As the scan.
+    template_size
+        Edge of its voxels [um].
     space
         Of the template.
     handedness
