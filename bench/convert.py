@@ -7,7 +7,7 @@ to_zarr(...), here with 32 threads, which hide more of the waiting than its defa
 Every copy is made in a process of its own, in turn, and compared with the original.
 
     python bench/convert.py            256 x 512 x 512 uint16
-    python bench/convert.py --full     512 x 1024 x 1024 uint16, 1 GiB
+    python bench/convert.py --full     1024^3 uint16, 2 GiB
     python bench/convert.py --chunk 64
 """
 
@@ -76,7 +76,7 @@ def worker(arguments: list[str]) -> None:
 
 def main(arguments: list[str] | None = None) -> dict[str, object]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="1 GiB instead of 128 MiB")
+    parser.add_argument("--full", action="store_true", help="2 GiB instead of 128 MiB")
     parser.add_argument("--chunk", type=int, default=128, help="voxels an axis of a chunk")
     parser.add_argument("--repeats", type=int, default=2)
     options = parser.parse_args(arguments)
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> dict[str, object]:
     from projectome.core.volume import Volume
     from projectome.io.volumes.write import write_volume
 
-    shape = (512, 1024, 1024) if options.full else (256, 512, 512)
+    shape = (1024, 1024, 1024) if options.full else (256, 512, 512)
     found: dict[str, list[dict[str, float]]] = {engine: [] for engine in ENGINES}
     values = synthetic(shape)
     with tempfile.TemporaryDirectory() as name, slow_server(Path(name)) as endpoint:
