@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +17,12 @@ from projectome.core.space import OPPOSITE, Direction, Space, signed_permutation
 from projectome.core.transform import DisplacementField, Transform
 from projectome.core.volume import Volume
 from projectome.errors import DataError, ParameterError, Problem
-from projectome.registration.fit import Fit, Metric, Stage, fit
+from projectome.registration.fit import Fit, Fitter, Stage
 from projectome.registration.orient import Orientation, find_orientation, handedness_of, turn
 from projectome.registration.prepare import Prepared, local_contrast, prepare
 
+Landmarks: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Corresponding points of two spaces, shape (L, 3) each [um]."""
 MARGIN = 6
 """Voxels around tissue that count as well: the rim of the brain is seen from both sides."""
 TOO_LARGE, TOO_SMALL = 1.3, 0.7
@@ -257,7 +261,8 @@ def align(
     *,
     scan_space: Space,
     start: NDArray[np.float64],
-    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    landmarks: Landmarks | None = None,
+    fitter: Fitter | None = None,
 ) -> Registration:
     """Fit a pair and return the transform between the spaces of the scan and of the atlas.
 
@@ -274,6 +279,8 @@ def align(
         `projectome.registration.orient.Candidate.matrix`.
     landmarks
         Corresponding points (L, 3) in the spaces of the scan and of the atlas [um].
+    fitter
+        The process that fits; one of its own, for this call, if None.
 
     Returns
     -------
@@ -290,13 +297,12 @@ def align(
     given = None
     if landmarks is not None:
         given = pair.turned(landmarks[0]), np.asarray(landmarks[1]) - pair.place
-    linear = _linear(pair, recipe, start, given)
-    main = _bent(pair, recipe, linear, landmarks=given)
-    others = [
-        _bent(pair, cheaper(recipe, number), linear, landmarks=given)
-        for number in range(recipe.repeats)
-    ]
-    return _assembled(pair, [main, *others], scan_space)
+    own = Fitter(threads=recipe.threads) if fitter is None else nullcontext(fitter)
+    with own as process:
+        linear = _linear(process, pair, recipe, start, given)
+        recipes = [recipe, *(cheaper(recipe, number) for number in range(recipe.repeats))]
+        fits = [_bent(process, pair, one, linear, given) for one in recipes]
+    return _assembled(pair, fits, scan_space)
 
 
 def cheaper(recipe: Recipe, number: int) -> Recipe:
@@ -312,13 +318,14 @@ def cheaper(recipe: Recipe, number: int) -> Recipe:
 
 
 def _linear(
+    process: Fitter,
     pair: Pair,
     recipe: Recipe,
     start: NDArray[np.float64],
-    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+    landmarks: Landmarks | None,
 ) -> NDArray[np.float64]:
-    stages = [Stage("affine", (4, 2), 400, 4000)]
-    found = fit(
+    stages = [Stage("affine", (4, 2), recipe.iterations, 4000)]
+    found = process.fit(
         pair.scan.image,
         pair.template.image,
         pair.size,
@@ -327,7 +334,6 @@ def _linear(
         fixed_mask=_around(pair.scan),
         landmarks=landmarks,
         seed=recipe.seed,
-        threads=recipe.threads,
     )
     return found.matrix
 
@@ -338,12 +344,11 @@ def _around(image: Prepared, margin: int = MARGIN) -> NDArray[np.bool_]:
 
 
 def _bent(
+    process: Fitter,
     pair: Pair,
     recipe: Recipe,
     linear: NDArray[np.float64],
-    *,
-    metric: Metric = "correlation",
-    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None,
+    landmarks: Landmarks | None,
 ) -> Fit:
     inside = _around(pair.scan), _around(pair.template)
     images = [
@@ -356,11 +361,11 @@ def _bent(
         levels,
         recipe.iterations,
         recipe.samples,
-        metric,
+        "correlation",
         recipe.spacing * pair.size,
         widen,
     )
-    return fit(
+    return process.fit(
         images[0],
         images[1],
         pair.size,
@@ -369,7 +374,6 @@ def _bent(
         fixed_mask=inside[0],
         landmarks=landmarks,
         seed=recipe.seed,
-        threads=recipe.threads,
     )
 
 

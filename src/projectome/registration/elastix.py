@@ -1,12 +1,14 @@
-"""The process in which elastix fits: ``python -m projectome.registration.elastix FOLDER``.
+"""The process in which elastix fits: ``python -m projectome.registration.elastix``.
 
-Reads ``in.npz`` and ``in.json`` in the folder, writes ``out.npz``; see
-`projectome.registration.fit`. ITK counts axes (x, y, z) in millimetres.
+Each line of its input names a folder, in which it reads ``in.npz`` and ``in.json`` and writes
+``out.npz``; it answers ``done`` or what went wrong. See `projectome.registration.fit`. ITK counts
+axes (x, y, z) in millimetres.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -143,10 +145,8 @@ def points_file(path: Path, points: NDArray[np.float64]) -> str:
     return str(path)
 
 
-def main(folder: str) -> None:
-    """Fit what the folder asks for."""
-    import itk
-
+def work(itk: Any, folder: str) -> None:
+    """Fit what a folder asks for."""
     place = Path(folder)
     said = json.loads((place / "in.json").read_text())
     with np.load(place / "in.npz", allow_pickle=False) as data:
@@ -187,5 +187,22 @@ def main(folder: str) -> None:
     np.savez(place / "out.npz", **collected(fitted, arrays["start"]))  # type: ignore[arg-type]
 
 
+def main() -> None:
+    """Answer until the input ends."""
+    # Whatever elastix prints goes to the log; the answers have a channel of their own.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    import itk
+
+    for line in sys.stdin:
+        try:
+            work(itk, line.strip())
+        except Exception as error:  # noqa: BLE001 - of any kind, the caller has to hear of it
+            text = " ".join(str(error).split())[-400:]
+            print(text or type(error).__name__, file=answers, flush=True)
+        else:
+            print("done", file=answers, flush=True)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

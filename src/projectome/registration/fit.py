@@ -12,16 +12,19 @@ Transactions on Medical Imaging 29, 196-205.
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,110 +117,155 @@ def require_elastix() -> None:
     MissingExtraError
         With the line that installs it.
     """
-    if importlib.util.find_spec("itk.ElastixRegistrationMethod") is None and (
-        importlib.util.find_spec("itk") is None or not _has_elastix()
-    ):
-        raise MissingExtraError("Registration", "itk-elastix", "register")
-
-
-def _has_elastix() -> bool:
-    from importlib.metadata import PackageNotFoundError, version
-
     try:
         version("itk-elastix")
     except PackageNotFoundError:
-        return False
-    return True
+        raise MissingExtraError("Registration", "itk-elastix", "register") from None
 
 
-def fit(
-    fixed: NDArray[np.float32],
-    moving: NDArray[np.float32],
-    voxel_size: float,
-    stages: Sequence[Stage],
-    *,
-    start: NDArray[np.float64] | None = None,
-    fixed_mask: NDArray[np.bool_] | None = None,
-    moving_mask: NDArray[np.bool_] | None = None,
-    landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    seed: int = 1,
-    threads: int = 2,
-    timeout: float = 1800.0,
-) -> Fit:
-    """Fit a map from one image to another, in a process of its own.
+class Fitter:
+    """A process that fits; loading elastix takes it seconds, so that one serves several fits.
+
+    Use it as a context: the process ends with it. The fits of one `Fitter` run one by one.
 
     Parameters
     ----------
-    fixed, moving
-        Shape (Z, Y, X) each, of the same isotropic voxels.
-    voxel_size
-        Their edge [um].
-    stages
-        In order; B-splines last.
-    start
-        Shape (4, 4): map to begin with, (z, y, x) [um]; the identity if None.
-    fixed_mask, moving_mask
-        Where voxels may count; everywhere if None.
-    landmarks
-        Corresponding points of both, shape (L, 3) each [um], that pull beside the image.
-    seed
-        Of the random samples: the same seed and threads give the same fit.
     threads
-        How many.
+        Threads of a fit.
     timeout
-        Longest time [s].
-
-    Returns
-    -------
-    Fit
-        With the start in its matrix.
+        Longest time of a fit [s].
 
     Raises
     ------
     MissingExtraError
         If elastix is not installed.
-    RunError
-        If the fit fails, or takes too long.
-    WorkerLostError
-        If its process dies.
     """
-    require_elastix()
-    arrays: dict[str, Any] = {"fixed": fixed, "moving": moving}
-    arrays["start"] = np.eye(4) if start is None else start
-    if fixed_mask is not None:
-        arrays["fixed_mask"] = fixed_mask
-    if moving_mask is not None:
-        arrays["moving_mask"] = moving_mask
-    if landmarks is not None:
-        arrays["landmarks_fixed"], arrays["landmarks_moving"] = landmarks
-    with tempfile.TemporaryDirectory(prefix="projectome-fit-") as folder:
-        place = Path(folder)
-        np.savez(place / "in.npz", **arrays)
-        said = {"h": voxel_size, "seed": seed, "threads": threads}
-        (place / "in.json").write_text(json.dumps(said | {"stages": [asdict(s) for s in stages]}))
+
+    def __init__(self, *, threads: int = 2, timeout: float = 1800.0) -> None:
+        require_elastix()
+        self._threads, self._timeout = threads, timeout
+        self._folder = tempfile.TemporaryDirectory(prefix="projectome-fit-")
+        self._log = Path(self._folder.name) / "log.txt"
+        self._count = 0
         limit = {"ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": str(threads), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-W", "ignore", "-m", "projectome.registration.elastix", folder]
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                timeout=timeout,
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "projectome.registration.elastix"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
                 env={**os.environ, **limit},
-                check=False,
             )
-        except subprocess.TimeoutExpired:
-            raise RunError(
-                f"The fit did not end within {timeout:g} s. Use a coarser --resolution."
-            ) from None
-        if done.returncode:
-            said_last = (done.stderr or done.stdout).decode(errors="replace").strip()[-400:]
-            kind = WorkerLostError if done.returncode < 0 else RunError
-            raise kind(
-                f"elastix failed (status {done.returncode}): {said_last or 'it said nothing'}. "
-                "Check the orientation and the voxel size of the volume, and the memory."
-            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process and remove its files."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        self._folder.cleanup()
+
+    def fit(
+        self,
+        fixed: NDArray[np.float32],
+        moving: NDArray[np.float32],
+        voxel_size: float,
+        stages: Sequence[Stage],
+        *,
+        start: NDArray[np.float64] | None = None,
+        fixed_mask: NDArray[np.bool_] | None = None,
+        moving_mask: NDArray[np.bool_] | None = None,
+        landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+        seed: int = 1,
+    ) -> Fit:
+        """Fit a map from one image to another.
+
+        Parameters
+        ----------
+        fixed, moving
+            Shape (Z, Y, X) each, of the same isotropic voxels.
+        voxel_size
+            Their edge [um].
+        stages
+            In order; B-splines last.
+        start
+            Shape (4, 4): map to begin with, (z, y, x) [um]; the identity if None.
+        fixed_mask, moving_mask
+            Where voxels may count; everywhere if None.
+        landmarks
+            Corresponding points of both, shape (L, 3) each [um], that pull beside the image.
+        seed
+            Of the random samples: the same seed and threads give the same fit.
+
+        Returns
+        -------
+        Fit
+            With the start in its matrix.
+
+        Raises
+        ------
+        RunError
+            If the fit fails, or takes too long.
+        WorkerLostError
+            If the process dies.
+        """
+        arrays: dict[str, Any] = {"fixed": fixed, "moving": moving}
+        arrays["start"] = np.eye(4) if start is None else start
+        if fixed_mask is not None:
+            arrays["fixed_mask"] = fixed_mask
+        if moving_mask is not None:
+            arrays["moving_mask"] = moving_mask
+        if landmarks is not None:
+            arrays["landmarks_fixed"], arrays["landmarks_moving"] = landmarks
+        self._count += 1
+        place = Path(self._folder.name) / str(self._count)
+        place.mkdir()
+        np.savez(place / "in.npz", **arrays)
+        said = {"h": voxel_size, "seed": seed, "threads": self._threads}
+        (place / "in.json").write_text(json.dumps(said | {"stages": [asdict(s) for s in stages]}))
+        self._ask(place)
         with np.load(place / "out.npz", allow_pickle=False) as found:
-            return _assembled(dict(found))
+            made = _assembled(dict(found))
+        shutil.rmtree(place, ignore_errors=True)
+        return made
+
+    def _ask(self, place: Path) -> None:
+        """Have a folder worked on, and wait."""
+        asked, answers = self._process.stdin, self._process.stdout
+        assert asked is not None
+        assert answers is not None
+        late = threading.Timer(self._timeout, self._process.kill)
+        late.start()
+        try:
+            asked.write(f"{place}\n".encode())
+            asked.flush()
+            answer = answers.readline().decode(errors="replace").strip()
+        except OSError:
+            answer = ""
+        finally:
+            in_time = late.is_alive()
+            late.cancel()
+        if answer == "done":
+            return
+        if not in_time:
+            raise RunError(
+                f"The fit did not end within {self._timeout:g} s. Use a coarser --resolution."
+            )
+        kind = RunError if answer else WorkerLostError
+        why = answer or self._log.read_text(errors="replace").strip()[-400:] or "its process died"
+        raise kind(
+            f"elastix failed: {why}. Check the orientation and the voxel size of the volume, and "
+            "that there is memory."
+        )
 
 
 def _assembled(found: Mapping[str, NDArray[Any]]) -> Fit:

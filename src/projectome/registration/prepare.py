@@ -183,7 +183,7 @@ def tissue_mask(values: NDArray[np.float32], *, name: str = "volume") -> NDArray
             f"{name} is {low:g} almost everywhere; there is no tissue to register. Check the "
             "channel, the level and the display range of the export."
         )
-    grey = np.log1p(50 * np.clip((smooth - low) / (high - low), 0, 1))
+    grey = np.log1p(10 * np.clip((smooth - low) / (high - low), 0, 1))
     cut = _otsu(grey)
     mask = grey > cut
     noise = float(np.std((values - smooth)[~mask])) / np.sqrt((2 * SMOOTH) ** 3 + 1)
@@ -204,7 +204,7 @@ def tissue_mask(values: NDArray[np.float32], *, name: str = "volume") -> NDArray
             "the channel and the level."
         )
     kept = (sizes >= LEAST_PART * sizes.max())[labels]
-    kept = ndimage.binary_closing(np.pad(kept, 3), iterations=3)[3:-3, 3:-3, 3:-3]
+    kept = ndimage.binary_closing(np.pad(kept, 1))[1:-1, 1:-1, 1:-1]
     for axis in range(3):
         planes = np.moveaxis(kept, axis, 0)
         for plane in planes:
