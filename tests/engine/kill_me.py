@@ -1,5 +1,6 @@
 """A run to be killed: python kill_me.py FOLDER EXECUTOR OUTPUT; says "go" when it is to begin."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import toys
 from projectome.engine.run import run
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which jobs in the background ignore
     folder, executor, output = Path(sys.argv[1]), *sys.argv[2:]
     step = toys.Written(str(folder / "diary"), seconds=0.003, output=output)
     grid = toys.grid(block=(6, 6, 6))

@@ -135,9 +135,10 @@ def test_a_worker_lost_once_is_made_good(desk, pool):
 @pytest.mark.parametrize("executor", ["serial", "pool"])
 def test_a_full_disk_ends_the_run_at_once(desk, pool, executor):
     grid = toys.grid(block=(4, 4, 4))
+    assert len(grid) > 200
     with pytest.raises(StorageFullError, match="No space left"):
         desk.run(grid, executor=pool if executor == "pool" else executor, full=("0.0.1",))
-    assert desk.calls().total() < 20
+    assert desk.calls().total() < 120  # on busy cores the other worker gets far meanwhile
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -20,6 +20,7 @@ from projectome.errors import (
     ProjectomeError,
     UnknownNameError,
 )
+from projectome.io.clients import kvstore
 from projectome.io.skeletons import (
     NamedSkeleton,
     convert_skeletons,
@@ -272,7 +273,7 @@ def test_other_shapes_of_the_same_json():
         (lambda n: n["axon"][2].pop("sampleNumber"), "'sampleNumber' is 'None'"),
         (lambda n: n["axon"][2].update(sampleNumber=2), "the number 2 is given twice"),
         (lambda n: n["axon"][2].update(sampleNumber=-2), "the number -2 is out of range"),
-        (lambda n: n["axon"][2].update(allenId=2**70), "'allenId' is"),
+        (lambda n: n["axon"][2].update(allenId=2**63), "'allenId' is"),
         (lambda n: n.update(axon=[1]), "'axon' is not a list of samples"),
         (lambda n: n.update(axon="x"), "'axon' is not a list of samples"),
     ],
@@ -558,10 +559,10 @@ def test_the_same_skeletons_give_the_same_archive():
     one = parse_skeletons(NML.encode(), url="a.nml")
     for name in "ab":
         write_skeletons(one, f"memory://same/{name}.zip", overwrite=True)
-    from projectome.io.stores import read_bytes
-
-    data = read_bytes("memory://same/a.zip")
-    assert data == read_bytes("memory://same/b.zip")
+    # Not as an archive, whose members would have to be stored as they are.
+    store = kvstore("memory://same/", folder=True)
+    data, other = (store.read(f"{name}.zip").result().value for name in "ab")
+    assert data == other
     assert zipfile.ZipFile(io.BytesIO(data)).namelist() == ["axon & co.swc", "dust.swc"]
 
 
