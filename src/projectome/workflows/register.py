@@ -210,7 +210,7 @@ def register(
         space = replace(scan.space, toward=orientation.best.toward)
         scan, finest = scan.with_space(space), finest.with_space(space)
     target = resample(template, size)
-    target = Volume(ArrayInMemory(target.read()), target.affine, name="template")
+    target = _volume(target.read(), target.affine, "template")
     if side is not None:
         target = _half(atlas, target, side)
     pair = make_pair(scan, target, size)
@@ -228,11 +228,7 @@ def register(
     found = align(pair, how, scan_space=scan.space, start=start, landmarks=points)
     say("measuring")
     uncertainty = None if found.spread is None else stated_uncertainty(found.spread, size)
-    volume = (
-        None
-        if uncertainty is None
-        else Volume(ArrayInMemory(uncertainty), found.scan_grid, name="uncertainty")
-    )
+    volume = None if uncertainty is None else _volume(uncertainty, found.scan_grid, "uncertainty")
     warped = warped_template(pair, found)
     quality = measure(pair, found, warped, volume)
     problems += _doubts(quality, size)
@@ -270,6 +266,10 @@ def register(
 def plain_quality(quality: Quality) -> dict[str, float | None]:
     """Return the figures of quality; what was not measured is None."""
     return {k: v if np.isfinite(v) else None for k, v in asdict(quality).items()}
+
+
+def _volume(values: NDArray[Any], grid: Affine, name: str) -> Volume:
+    return Volume(ArrayInMemory(values), grid, name=name)
 
 
 def _template(atlas: Atlas) -> Volume:
