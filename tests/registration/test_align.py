@@ -16,7 +16,7 @@ from projectome.registration.align import (
     size_problem,
     working_size,
 )
-from projectome.registration.fit import Fit, Stage
+from projectome.registration.fit import Fit, Stage, pinned
 
 
 def test_finds_the_known_map_through_other_axes_grey_values_and_a_bump(registered, known):
@@ -100,25 +100,20 @@ def test_senseless_recipes_are_refused(wrong):
         Recipe(**wrong)
 
 
-def test_landmarks_pull_where_the_image_says_nothing(fitter):
-    flat = np.full((30, 30, 30), 0.5, np.float32)
-    points = np.random.default_rng(0).uniform(40, 200, (12, 3))
-    found = fitter.fit(
-        flat + np.random.default_rng(1).normal(0, 0.01, flat.shape).astype(np.float32),
-        flat + np.random.default_rng(2).normal(0, 0.01, flat.shape).astype(np.float32),
-        8.0,
-        [Stage("affine", (1,), 200, 500)],
-        landmarks=(points, points + (16.0, -8.0, 0.0)),
-    )
-    assert np.abs(found(points) - points - (16, -8, 0)).max() < 2
+def test_landmarks_pull_the_map_to_where_they_belong():
+    points = np.array([(100.0, 100, 100), (100, 400, 100), (500, 100, 300)])
+    matrix = np.diag([1.1, 1.0, 0.9, 1.0])
+    goals = points @ matrix[:3, :3].T + np.array([(30.0, 0, 0), (0, -30, 0), (0, 0, 0)])
+    found = pinned(Fit(matrix), points, goals, 60.0)
+    assert np.abs(found(points) - goals).max() < 4
+    far = np.array([(100.0, 100, 900)])
+    assert np.allclose(found(far), far @ matrix[:3, :3].T, atol=1e-3)
 
 
-def test_a_fit_without_overlap_says_where_to_look(fitter):
+def test_a_fit_of_nothing_says_where_to_look_and_the_process_goes_on(fitter):
     image = np.zeros((20, 20, 20), np.float32)
     image[5:15, 5:15, 5:15] = 1
-    far = np.eye(4)
-    far[:3, 3] = 1e7
+    stage = [Stage("affine", (1,), 5, 100)]
     with pytest.raises(RunError, match="orientation and the voxel size"):
-        fitter.fit(image, image, 8.0, [Stage("affine", (1,), 5, 100)], start=far)
-    # The process goes on after it.
-    assert fitter.fit(image, image, 8.0, [Stage("affine", (1,), 5, 100)]).knots is None
+        fitter.fit(image, image, 8.0, stage, fixed_mask=np.zeros(image.shape, bool))
+    assert fitter.fit(image, image, 8.0, stage).knots is None

@@ -171,7 +171,10 @@ def register(
         overwrite=write.overwrite,
         say=lambda text: note(talk, text),
     )
-    shown = {k: v for k, v in done.document.items() if k not in ("problems", "recipe")}
+    hidden = ("problems", "recipe", "scan_orientation")
+    lies = done.document["scan_orientation"]
+    shown = {"orientation": f"{lies['toward']} (toward), {lies['origin']}; {lies['handedness']}"}
+    shown |= {k: v for k, v in done.document.items() if k not in hidden}
     answer(talk, {"out": str(out), **done.document}, facts({"out": str(out), **shown}))
     for problem in [] if talk.json else done.problems:
         STDERR.print(str(problem), style="yellow")

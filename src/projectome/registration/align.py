@@ -17,12 +17,14 @@ from projectome.core.space import OPPOSITE, Direction, Space, signed_permutation
 from projectome.core.transform import DisplacementField, Transform
 from projectome.core.volume import Volume
 from projectome.errors import DataError, ParameterError, Problem
-from projectome.registration.fit import Fit, Fitter, Stage
+from projectome.registration.fit import Fit, Fitter, Stage, pinned
 from projectome.registration.orient import Orientation, find_orientation, handedness_of, turn
 from projectome.registration.prepare import Prepared, local_contrast, prepare
 
 Landmarks: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Corresponding points of two spaces, shape (L, 3) each [um]."""
+PINNED = 12.0
+"""How far a landmark reaches [working voxels]."""
 MARGIN = 6
 """Voxels around tissue that count as well: the rim of the brain is seen from both sides."""
 TOO_LARGE, TOO_SMALL = 1.3, 0.7
@@ -278,7 +280,8 @@ def align(
         Shape (4, 4): rigid map to begin with, of the turned scan to the template, as
         `projectome.registration.orient.Candidate.matrix`.
     landmarks
-        Corresponding points (L, 3) in the spaces of the scan and of the atlas [um].
+        Corresponding points (L, 3) in the spaces of the scan and of the atlas [um], to which the
+        map is bent after the images are fitted.
     fitter
         The process that fits; one of its own, for this call, if None.
 
@@ -299,9 +302,11 @@ def align(
         given = pair.turned(landmarks[0]), np.asarray(landmarks[1]) - pair.place
     own = Fitter(threads=recipe.threads) if fitter is None else nullcontext(fitter)
     with own as process:
-        linear = _linear(process, pair, recipe, start, given)
+        linear = _linear(process, pair, recipe, start)
         recipes = [recipe, *(cheaper(recipe, number) for number in range(recipe.repeats))]
-        fits = [_bent(process, pair, one, linear, given) for one in recipes]
+        fits = [_bent(process, pair, one, linear) for one in recipes]
+    if given is not None:
+        fits = [pinned(one, *given, PINNED * pair.size) for one in fits]
     return _assembled(pair, fits, scan_space)
 
 
@@ -322,7 +327,6 @@ def _linear(
     pair: Pair,
     recipe: Recipe,
     start: NDArray[np.float64],
-    landmarks: Landmarks | None,
 ) -> NDArray[np.float64]:
     stages = [Stage("affine", (4, 2), recipe.iterations, 4000)]
     found = process.fit(
@@ -332,7 +336,6 @@ def _linear(
         stages,
         start=start,
         fixed_mask=_around(pair.scan),
-        landmarks=landmarks,
         seed=recipe.seed,
     )
     return found.matrix
@@ -348,7 +351,6 @@ def _bent(
     pair: Pair,
     recipe: Recipe,
     linear: NDArray[np.float64],
-    landmarks: Landmarks | None,
 ) -> Fit:
     inside = _around(pair.scan), _around(pair.template)
     images = [
@@ -372,7 +374,6 @@ def _bent(
         [stage],
         start=linear,
         fixed_mask=inside[0],
-        landmarks=landmarks,
         seed=recipe.seed,
     )
 
@@ -435,8 +436,6 @@ def inverse_field(found: Fit, shape: tuple[int, int, int], size: float) -> NDArr
     Chen M. et al. (2008), A simple fixed-point approach to invert a deformation field, Medical
     Physics 35, 81-88.
     """
-    if found.knots is None:
-        return np.zeros((*shape, 3), np.float32)
     goal = np.indices(shape).reshape(3, -1).T * float(size)
     # A table of the bend that reaches beyond the grid, where points may come from.
     pad = 8

@@ -45,7 +45,7 @@ COMMON = {
 }
 
 
-def parameters(stage: dict[str, Any], seed: int, landmarks: bool) -> dict[str, list[str]]:
+def parameters(stage: dict[str, Any], seed: int) -> dict[str, list[str]]:
     """Return the parameter map of a stage."""
     levels = len(stage["shrink"])
     said: dict[str, Any] = {
@@ -61,10 +61,6 @@ def parameters(stage: dict[str, Any], seed: int, landmarks: bool) -> dict[str, l
     if stage["kind"] == "bspline":
         said["FinalGridSpacingInPhysicalUnits"] = [stage["spacing"] / 1000] * 3
         said["GridSpacingSchedule"] = [w for w in stage["widen"] for _ in range(3)]
-    if landmarks:
-        said["Registration"] = "MultiMetricMultiResolutionRegistration"
-        said["Metric"] = [said["Metric"], "CorrespondingPointsEuclideanDistanceMetric"]
-        said["Metric0Weight"], said["Metric1Weight"] = "1", "0.5"
     return {
         key: [str(v) for v in value] if isinstance(value, list) else [str(value)]
         for key, value in said.items()
@@ -138,13 +134,6 @@ def collected(maps: list[Any], start: NDArray[np.float64]) -> dict[str, NDArray[
     return {**out, "matrix": total}
 
 
-def points_file(path: Path, points: NDArray[np.float64]) -> str:
-    """Write points as elastix reads them, and return the path."""
-    rows = [" ".join(repr(float(v)) for v in row) for row in points[:, ::-1] / 1000]
-    path.write_text("\n".join(["point", str(len(rows)), *rows]) + "\n")
-    return str(path)
-
-
 def work(itk: Any, folder: str) -> None:
     """Fit what a folder asks for."""
     place = Path(folder)
@@ -158,10 +147,9 @@ def work(itk: Any, folder: str) -> None:
         made.SetSpacing([said["h"] / 1000] * 3)
         return made
 
-    has_points = "landmarks_fixed" in arrays
     wanted = itk.ParameterObject.New()
     for stage in said["stages"]:
-        wanted.AddParameterMap(parameters(stage, said["seed"], has_points))
+        wanted.AddParameterMap(parameters(stage, said["seed"]))
     method = itk.ElastixRegistrationMethod.New(
         image("fixed", np.float32), image("moving", np.float32)
     )
@@ -176,9 +164,6 @@ def work(itk: Any, folder: str) -> None:
         method.SetFixedMask(image("fixed_mask", np.uint8))
     if "moving_mask" in arrays:
         method.SetMovingMask(image("moving_mask", np.uint8))
-    if has_points:
-        method.SetFixedPointSetFileName(points_file(place / "f.txt", arrays["landmarks_fixed"]))
-        method.SetMovingPointSetFileName(points_file(place / "m.txt", arrays["landmarks_moving"]))
     method.UpdateLargestPossibleRegion()
     result = method.GetTransformParameterObject()
     maps = [result.GetParameterMap(i) for i in range(result.GetNumberOfParameterMaps())]

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -81,12 +81,18 @@ class Fit:
         where only a linear map was fitted.
     origin, spacing
         Of the control points, shape (3,) each, in the frame after A [um].
+    pins, pulls, width
+        Gaussians of that width, centred on pins (L, 3) in the frame after A, that are added to the
+        bend with the weights ``pulls`` (L, 3) [um]; see `pinned`.
     """
 
     matrix: NDArray[np.float64]
     knots: NDArray[np.float64] | None = None
     origin: NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
     spacing: NDArray[np.float64] = field(default_factory=lambda: np.ones(3))
+    pins: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    pulls: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    width: float = 1.0
 
     def linear(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return A of points (N, 3)."""
@@ -94,19 +100,47 @@ class Fit:
 
     def bend(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return u [um] at points (N, 3) in the frame after A; 0 beyond the control points."""
-        if self.knots is None:
-            return np.zeros_like(points)
-        place = ((points - self.origin) / self.spacing).T
-        out = [
-            ndimage.map_coordinates(k, place, order=3, prefilter=False, mode="constant")
-            for k in self.knots
-        ]
-        return np.stack(out, axis=1)
+        out = np.zeros_like(points, dtype=np.float64)
+        if self.knots is not None:
+            place = ((points - self.origin) / self.spacing).T
+            for axis, knots in enumerate(self.knots):
+                out[:, axis] = ndimage.map_coordinates(
+                    knots, place, order=3, prefilter=False, mode="constant"
+                )
+        for pin, pull in zip(self.pins, self.pulls, strict=True):
+            out += np.exp(-((points - pin) ** 2).sum(axis=1) / (2 * self.width**2))[:, None] * pull
+        return out
 
     def __call__(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return T of points (N, 3)."""
         moved = self.linear(points)
         return moved + self.bend(moved)
+
+
+def pinned(
+    found: Fit, points: NDArray[np.float64], goals: NDArray[np.float64], width: float
+) -> Fit:
+    """Return a fit bent further, so that landmarks come to where they belong.
+
+    Parameters
+    ----------
+    found
+        The fit of the images.
+    points, goals
+        Shape (L, 3) each: landmarks and their goals [um].
+    width
+        How far a landmark reaches, as the standard deviation of a Gaussian [um].
+
+    Returns
+    -------
+    Fit
+        Landmarks are met but for a tenth; where they contradict one another, on the average.
+    """
+    pins = found.linear(points)
+    missed = goals - found(points)
+    apart = ((pins[:, None] - pins) ** 2).sum(axis=2)
+    kernel = np.exp(-apart / (2 * width**2)) + 0.1 * np.eye(len(pins))
+    return replace(found, pins=pins, pulls=np.linalg.solve(kernel, missed), width=width)
 
 
 def require_elastix() -> None:
@@ -184,7 +218,6 @@ class Fitter:
         start: NDArray[np.float64] | None = None,
         fixed_mask: NDArray[np.bool_] | None = None,
         moving_mask: NDArray[np.bool_] | None = None,
-        landmarks: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
         seed: int = 1,
     ) -> Fit:
         """Fit a map from one image to another.
@@ -201,8 +234,6 @@ class Fitter:
             Shape (4, 4): map to begin with, (z, y, x) [um]; the identity if None.
         fixed_mask, moving_mask
             Where voxels may count; everywhere if None.
-        landmarks
-            Corresponding points of both, shape (L, 3) each [um], that pull beside the image.
         seed
             Of the random samples: the same seed and threads give the same fit.
 
@@ -224,8 +255,6 @@ class Fitter:
             arrays["fixed_mask"] = fixed_mask
         if moving_mask is not None:
             arrays["moving_mask"] = moving_mask
-        if landmarks is not None:
-            arrays["landmarks_fixed"], arrays["landmarks_moving"] = landmarks
         self._count += 1
         place = Path(self._folder.name) / str(self._count)
         place.mkdir()

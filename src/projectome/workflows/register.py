@@ -196,6 +196,7 @@ def register(
     template = _template(atlas)
     size = working_size(template, how)
     say(f"reading both at {size:g} um")
+    doubts = _size_doubts(source, template, 2 * size)
     finest = replace(source, level=0).open()
     scan = _at_size(source, size)
     orientation = None
@@ -214,9 +215,7 @@ def register(
     if side is not None:
         target = _half(atlas, target, side)
     pair = make_pair(scan, target, size)
-    problems = [*pair.scan.problems]
-    doubt = size_problem(pair.scan, pair.template, scan.name)
-    problems += [] if doubt is None else [doubt]
+    problems = [*pair.scan.problems, *doubts]
     say("testing the orientation")
     check = check_orientation and orientation is None
     tested = check_stated(pair, scan.space, all_ways=check)
@@ -270,6 +269,14 @@ def plain_quality(quality: Quality) -> dict[str, float | None]:
 
 def _volume(values: NDArray[Any], grid: Affine, name: str) -> Volume:
     return Volume(ArrayInMemory(values), grid, name=name)
+
+
+def _size_doubts(source: VolumeSource, template: Volume, size: float) -> list[Problem]:
+    """Hold the size of the tissue against the atlas's brain, coarsely, before much is read."""
+    scan = _at_size(source, size)
+    ready = prepare(scan.read(), name=scan.name)
+    doubt = size_problem(ready, prepare(resample(template, size).read()), scan.name)
+    return [] if doubt is None else [doubt]
 
 
 def _template(atlas: Atlas) -> Volume:
