@@ -97,17 +97,34 @@ def test_a_name_of_the_catalog_can_be_downloaded_from(say, at, tmp_path):
     assert (tmp_path / "atlases" / "last_versions.conf").exists()
 
 
-def test_info_says_what_the_catalog_knows_of_the_expansion(say, at):
-    """The files of E11 state nanometres of expanded tissue, and nothing of the expansion."""
-    url = "s3://e11bio-prism/ls/images/full_dataset.zarr/markers"
+def test_what_the_catalog_knows_is_taken_and_told(say, at):
+    """The files of E11 state nanometres of expanded tissue, and neither expansion nor channels."""
+    url = "s3://e11bio-prism/ls/images/full_dataset.zarr/raw"
     said = say("info", url, *at)
-    assert "about fivefold" in said.err
-    assert "--expansion 5." in said.err
-    [told] = [p for p in say("info", url, "--json", *at).json["problems"] if "e11" in p["message"]]
+    assert (
+        "expansion    5, by the catalog on e11-prism: micrometres above are of the gel" in said.out
+    )
+    assert "channels     E2, S1, ALFA, Ty1, HA" in said.out
+    assert "named by the catalog on e11-prism: the providers' analysis, https://" in said.out
+    assert "5 is taken from the catalog on e11-prism (the providers' README: about" in said.err
+    found = say("info", url, "--json", *at).json
+    [told] = [p for p in found["problems"] if "e11" in p["message"]]
     assert told["where"] == "expansion"
-    said = say("info", url, "--expansion", "5", *at)
-    assert "expansion    5: micrometres above are of the gel" in said.out
-    assert "fivefold" not in said.err
+    assert found["expansion"] == found["metadata"]["catalog"]["expansion"]["factor"] == 5
+    assert found["channels"][12] == "MoonTag"
+    assert say("info", url, "--quiet", *at).err == ""
+
+
+def test_the_word_of_the_user_goes_before_the_catalog(say, at):
+    url = "s3://e11bio-prism/ls/images/full_dataset.zarr/markers"
+    for factor in (4.8, 1.0):
+        said = say("info", url, "--expansion", factor, "--json", *at).json
+        assert said["expansion"] == factor
+        assert "expansion" not in said["metadata"]["catalog"]
+        assert "fivefold" not in str(said["problems"])
+
+
+def test_an_expansion_that_the_catalog_does_not_know_is_asked_for(say, at):
     fused = f"s3://aind-open-data/{aind.EXA_CHAIN}/fused.zarr"
     assert "--expansion X" in say("info", fused, *at).err
     stitched = f"s3://aind-open-data/{aind.SMART_STITCHED}/processed/OMEZarr/Ex_561_Em_593.zarr"

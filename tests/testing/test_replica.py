@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import zarr
 
-from projectome.datasets.records import load_catalog
 from projectome.errors import UnknownNameError
 from projectome.io.open import open_volume
+from projectome.io.records import load_catalog
 from projectome.io.skeletons.swc import read_swc
 from projectome.io.volumes.ome_zarr import OmeZarrReader
 from projectome.testing import replica_aind as aind

@@ -35,8 +35,8 @@ def place_of(text: str, store: StoreOptions) -> tuple[str, Access]:
     ParameterError
         If it names no bucket, or a dataset with several of them.
     """
-    from projectome.datasets.records import is_dataset, lookup
     from projectome.io.access import Access
+    from projectome.io.records import is_dataset, lookup
 
     if is_dataset(text):
         record = lookup(text)[0]
@@ -113,7 +113,7 @@ def _listing(look: Look) -> str:
 
 
 def _list_catalog(talk: TalkOptions) -> None:
-    from projectome.datasets.records import load_catalog
+    from projectome.io.records import load_catalog
 
     records = list(load_catalog().values())
     rows = [(r.name, ", ".join(r.aliases), r.url or "not public yet", r.title) for r in records]

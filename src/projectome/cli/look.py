@@ -27,7 +27,7 @@ from projectome.cli.options import (
 )
 from projectome.cli.outputs import check_free
 from projectome.core.volume import Pyramid, Volume
-from projectome.errors import DataError, ParameterError, Problem, ShapeError
+from projectome.errors import ParameterError, ShapeError
 from projectome.settings import format_bytes
 
 app = typer.Typer(rich_markup_mode=None)
@@ -87,34 +87,10 @@ def info(url: Url, file: FileOptions, talk: TalkOptions) -> None:
 
     address = address_of(url, file)
     pyramid = open_volume(address, **read_options(file))
-    if file.expansion is None:
-        pyramid = replace(pyramid, problems=(*pyramid.problems, *_expansion(pyramid, address)))
     answer(talk, {"url": address, **describe(pyramid)}, _page(pyramid))
-    if not talk.json:
+    if not (talk.json or talk.quiet):
         for problem in pyramid.problems:
             STDERR.print(str(problem), style="yellow")
-
-
-def _expansion(pyramid: Pyramid, address: str) -> list[Problem]:
-    """Return what the catalog knows of the expansion of a volume whose files state none."""
-    from projectome.datasets.records import dataset_of
-
-    told = any("expansion" in problem.where.lower() for problem in pyramid.problems)
-    if pyramid.space.expansion != 1 or told:
-        return []
-    try:
-        dataset = dataset_of(address)
-    except (DataError, ParameterError):  # a broken record of the user is no reason to stop
-        return []
-    known = None if dataset is None else dataset.expansion
-    if dataset is None or known is None or known.factor == 1:
-        return []
-    factor = "X" if known.factor is None else f"{known.factor:g}"
-    text = (
-        "No file states it: micrometres are those of the specimen as it lies. The catalog on "
-        f"{dataset.name}: {known.source}. For micrometres of tissue: --expansion {factor}."
-    )
-    return [Problem("warning", "expansion", text)]
 
 
 def _page(pyramid: Pyramid) -> str:
@@ -156,8 +132,14 @@ def _page(pyramid: Pyramid) -> str:
     if first.channels:
         more = f" and {len(first.channels) - SHOWN} more" if len(first.channels) > SHOWN else ""
         lines.append("channels     " + ", ".join(map(shown, first.channels[:SHOWN])) + more)
+    catalog = pyramid.metadata.get("catalog")
+    taken = catalog if isinstance(catalog, dict) else {}
+    if "channels" in taken:
+        source = taken["channels"]["source"]
+        lines.append(f"             named by the catalog on {taken['dataset']}: {source}")
     if space.expansion != 1:
-        lines.append(f"expansion    {space.expansion:g}: micrometres above are of the gel")
+        told = f", by the catalog on {taken['dataset']}" if "expansion" in taken else ""
+        lines.append(f"expansion    {space.expansion:g}{told}: micrometres above are of the gel")
     asset = pyramid.metadata.get("asset")
     if isinstance(asset, dict):
         lines.append(asset_table(asset))

@@ -13,7 +13,6 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from projectome.datasets.records import Dataset, Stage, lookup
 from projectome.datasets.walk import LISTED, Piece, Walk, is_plain
 from projectome.errors import (
     AccessDeniedError,
@@ -26,6 +25,7 @@ from projectome.io.access import Access
 from projectome.io.kinds import peek_at
 from projectome.io.metadata.asset_names import AssetName, parse_asset_name
 from projectome.io.reading import Entry
+from projectome.io.records import Dataset, Stage, lookup
 
 AT_ONCE = 48
 """Assets that are looked into at a time."""

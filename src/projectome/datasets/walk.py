@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from projectome.datasets.records import CHANNEL, Stage
 from projectome.errors import NotFoundError, ParameterError
 from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.reading import Entry
+from projectome.io.records import CHANNEL, Stage
 
 LISTED = 500
 """Folders that are listed at most in one asset."""

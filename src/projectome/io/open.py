@@ -12,6 +12,7 @@ from projectome.io import stores
 from projectome.io.access import Access
 from projectome.io.cache import cached
 from projectome.io.metadata.beside import stated_size, with_asset
+from projectome.io.metadata.known import with_catalog
 from projectome.io.volumes.bdv import BdvReader
 from projectome.io.volumes.czi import CziReader
 from projectome.io.volumes.hdf5 import Hdf5Reader
@@ -89,7 +90,8 @@ def open_volume(
 ) -> Pyramid:
     """Open the volume at an address; no voxel is read.
 
-    What the user says wins over what the file says, and is kept in ``metadata["user"]``.
+    What the user says wins over what the file says, and is kept in ``metadata["user"]``. What no
+    file says of a dataset of the catalog is taken from there, and told in ``metadata["catalog"]``.
 
     Parameters
     ----------
@@ -161,6 +163,7 @@ def open_volume(
                 raise
             said = options.said()
             pyramid = with_asset(pyramid, place.url, options.asset, access=options.access)
+            pyramid = with_catalog(pyramid, address, expansion_said=expansion is not None)
             pyramid = replace(pyramid, metadata={**pyramid.metadata, "user": said})
             return cached(pyramid, resolve()[0], said)
     raise _refused(place, readers)

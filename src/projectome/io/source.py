@@ -112,11 +112,12 @@ class VolumeSource:
         """Return a hash that changes when the volume does, the same on every host and path.
 
         It covers the metadata documents, what the user says, the orientation taken from the
-        metadata of the data asset, and of the content: of Zarr the sizes and both ends of 32 evenly
-        spaced chunks or shards (a shard keeps the index of its chunks at its end), of a TIFF file
-        its size and 64 evenly spaced pieces of 64 KiB (all of a file up to 4 MiB), of a folder of
-        planes the names and both ends of 32 of them. It does not see a change inside a chunk, piece
-        or companion file that is not among the samples and keeps all sizes.
+        metadata of the data asset, the expansion taken from the catalog, and of the content: of
+        Zarr the sizes and both ends of 32 evenly spaced chunks or shards (a shard keeps the index
+        of its chunks at its end), of a TIFF file its size and 64 evenly spaced pieces of 64 KiB
+        (all of a file up to 4 MiB), of a folder of planes the names and both ends of 32 of them. It
+        does not see a change inside a chunk, piece or companion file that is not among the samples
+        and keeps all sizes.
 
         Returns
         -------
@@ -139,9 +140,11 @@ class VolumeSource:
             "expansion": self.expansion,
             "time": self.time,
         }
-        asset = pyramid.metadata.get("asset")
-        taken = asset.get("taken") if isinstance(asset, dict) else None
-        beside = {"asset": taken} if taken else {}
+        beside = {}
+        for place, key in (("asset", "taken"), ("catalog", "expansion")):
+            facts = pyramid.metadata.get(place)
+            if isinstance(facts, dict) and facts.get(key):
+                beside[place] = facts[key]
         return digest({"content": content.hexdigest(), "said": said, **beside})
 
 

@@ -1,1 +1,1 @@
-"""Records of public datasets, one JSON document each; `projectome.datasets.records` reads them."""
+"""Records of public datasets, one JSON document each; `projectome.io.records` reads them."""

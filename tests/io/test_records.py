@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from projectome.datasets.records import (
+from projectome.errors import MetadataError, ParameterError, ProjectomeError, UnknownNameError
+from projectome.io.records import (
     LARGEST,
     dataset_of,
     is_dataset,
@@ -16,7 +17,6 @@ from projectome.datasets.records import (
     read_record,
     user_records,
 )
-from projectome.errors import MetadataError, ParameterError, ProjectomeError, UnknownNameError
 
 MINE = {
     "name": "our-brains",
@@ -131,6 +131,20 @@ def test_everything_wrong_with_a_record_is_told_at_once():
     assert places == {"name", "url", "endpoint", "stages.0.paths", "prefixes", "run"}
 
 
+def test_every_channel_of_prism_has_a_name_of_its_own():
+    """The 18 bits are those channels of all 40 that the providers chose, in the same order."""
+    every, bits = lookup("prism")[0].channel_names
+    assert every.covers("images/full_dataset.zarr/all")
+    assert every.covers("images/full_dataset.zarr/all/0")
+    assert not every.covers("images/full_dataset.zarr/all/0/0")
+    assert not every.covers("images/full_dataset.zarr")
+    assert not every.covers("images/full_dataset.zarr/raw")
+    chosen = (0, 1, 2, 3, 8, 16, 19, 24, 26, 27, 28, 29, 30, 32, 33, 34, 36, 37)
+    assert bits.names == tuple(every.names[i].rsplit("-", 1)[0] for i in chosen)
+    with pytest.raises(MetadataError, match="two channels"):
+        read({**MINE, "channel_names": [{"paths": ["a"], "names": ["x", "x"], "source": "us"}]})
+
+
 @pytest.mark.parametrize(
     "path", ["../up", "a/../b", "/root", "a//b", "{channel}{channel}", "{subject}", "a/" * 9 + "b"]
 )
@@ -183,6 +197,10 @@ def test_an_address_belongs_to_the_dataset_that_holds_it(monkeypatch):
     def name(url):
         found = dataset_of(url)
         return found and found.name
+
+    for host in ("e11bio-prism.s3.us-east-1.amazonaws.com", "s3.amazonaws.com/e11bio-prism"):
+        assert name(f"https://{host}/ls/images/full_dataset.zarr/raw") == "e11-prism"
+    assert name("https://example.org/e11bio-prism/ls/images") is None
 
     assert name("s3://e11bio-prism/ls/images/full_dataset.zarr/all") == "e11-prism"
     assert name("zarr://s3://e11bio-prism/ls/images/full_dataset.zarr/all/0") == "e11-prism"

@@ -30,6 +30,8 @@ LARGEST = 256 * 1024
 MOST_RECORDS = 1000
 CHANNEL = "{channel}"
 """Stands for the name of a channel in a pattern."""
+AMAZON = re.compile(r"(?:(.+)\.)?s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com")
+"""Hosts of S3 for web browsers; the bucket comes before it, or first in the path."""
 
 Text = Annotated[str, Field(max_length=4000)]
 Line = Annotated[str, Field(max_length=300, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -120,6 +122,44 @@ class Expansion(Part):
     source: Line
 
 
+class ChannelNames(Part):
+    """Names of channels that no file of the dataset states.
+
+    Attributes
+    ----------
+    paths
+        Patterns of the volumes that have these channels, below an asset or, in a dataset that is
+        one tree, below its address.
+    names
+        One a channel, all different.
+    source
+        Where they come from.
+    """
+
+    paths: Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=40, strict=False)]
+    names: Annotated[
+        tuple[Annotated[Line, Field(min_length=1)], ...],
+        Field(min_length=1, max_length=1000, strict=False),
+    ]
+    source: Line
+
+    @field_validator("names")
+    @classmethod
+    def _different(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len({*names}) < len(names):
+            raise ValueError("a name stands for two channels")
+        return names
+
+    def covers(self, place: str) -> bool:
+        """Say whether a volume at a place below an asset has these channels, or a level of it."""
+        names = place.split("/")
+        patterns = [path.split("/") for path in self.paths]
+        return any(
+            0 <= len(names) - len(pattern) <= 1 and all(map(fnmatchcase, names, pattern))
+            for pattern in patterns
+        )
+
+
 class Dataset(Part):
     """The record of a dataset.
 
@@ -146,7 +186,10 @@ class Dataset(Part):
     channels
         Patterns that the names of channels keep; empty if any text may be one.
     voxel_sizes, expansion
-        What is known of the size of things.
+        What is known of the size of things. A volume whose files state no expansion is opened with
+        this one, and says so.
+    channel_names
+        What is known of channels; likewise.
     notes
         Traps.
     """
@@ -171,6 +214,7 @@ class Dataset(Part):
     channels: Annotated[tuple[Pattern, ...], Field(max_length=20, strict=False)] = ()
     voxel_sizes: Annotated[tuple[VoxelSize, ...], Field(max_length=40, strict=False)] = ()
     expansion: Expansion | None = None
+    channel_names: Annotated[tuple[ChannelNames, ...], Field(max_length=40, strict=False)] = ()
     notes: Annotated[tuple[Text, ...], Field(max_length=40, strict=False)] = ()
 
     @field_validator("url")
@@ -364,24 +408,55 @@ def dataset_of(url: str, catalog: dict[str, Dataset] | None = None) -> Dataset |
     Parameters
     ----------
     url
-        An address, perhaps with the prefix of a reader.
+        An address, perhaps with the prefix of a reader; of S3 also the one for web browsers.
     catalog
         Where to look; everything there is if None.
     """
-    address = parse(re.sub(r"^\w+://(?=\w+://)", "", url))
-    if address.scheme not in ("s3", "gs"):
+    found = place_of(url, catalog)
+    return None if found is None else found[0]
+
+
+def place_of(url: str, catalog: dict[str, Dataset] | None = None) -> tuple[Dataset, str] | None:
+    """Return the dataset that an address lies in, and the path below its asset.
+
+    Parameters
+    ----------
+    url, catalog
+        As for `dataset_of`.
+
+    Returns
+    -------
+    tuple or None
+        The path is below the address of the dataset where that has no assets.
+    """
+    plain = _in_bucket(re.sub(r"^\w+://(?=\w+://)", "", url))
+    if plain is None:
         return None
-    plain = f"{address.scheme}://{address.root}/{address.path}"
     named = resolve()[0].bucket
     known = load_catalog() if catalog is None else catalog
     found = []
     for record in known.values():
         home = record.address() if record.url or named else ""
         inside = plain.removeprefix(f"{home}/")
-        name = inside.partition("/")[0]
+        name, _, rest = inside.partition("/")
         if home and inside != plain and (not record.assets or record.holds(name)):
-            found.append((bool(record.assets), len(home), record))
-    return max(found, key=lambda entry: entry[:2])[2] if found else None
+            path = rest if record.assets else inside
+            found.append((bool(record.assets), len(home), record, path))
+    return max(found, key=lambda entry: entry[:2])[2:] if found else None
+
+
+def _in_bucket(url: str) -> str | None:
+    """Return the address with its bucket; None where it names none."""
+    address = parse(url)
+    root, path = address.root, address.path
+    if address.scheme in ("http", "https"):
+        host = AMAZON.fullmatch(root)
+        if host is None:
+            return None
+        if not host[1]:  # the bucket comes first in the path
+            root, _, path = path.partition("/")
+        return f"s3://{host[1] or root}/{path}"
+    return f"{address.scheme}://{root}/{path}" if address.scheme in ("s3", "gs") else None
 
 
 def names(records: Iterable[Dataset]) -> list[str]:
