@@ -12,6 +12,7 @@ from projectome.metrics.compat.vaa3d import neuron_distance
 from projectome.metrics.forests import forest_scores
 from projectome.metrics.tree_distance import distance_scores
 from projectome.metrics.tree_paths import path_scores
+from projectome.metrics.trees import length_scores
 
 pytestmark = pytest.mark.realdata
 
@@ -60,6 +61,15 @@ def test_the_rule_of_vaa3d_agrees_as_well_or_better(pairs):
         ("esa21", "dist_21_allnodes"),
     ):
         assert abs(np.median(ratios(pairs, name, [s[key] for s in scores])) - 1) < 0.015, name
+
+
+def test_omitted_cable_is_what_recall_lacks(pairs):
+    # Two ways to cut and match the same cable: by length alone, and with a tree for each piece.
+    for _, gold, traced in pairs:
+        total = forest_scores([gold], [traced], distance_um=2).total
+        scores = length_scores([gold], [traced], distance_um=2)
+        assert total.length_um == pytest.approx(scores.truth_um, rel=1e-12)
+        assert 1 - total.omitted == pytest.approx(scores.recall, abs=1e-12)
 
 
 def test_algorithms_rank_as_in_the_official_table(pairs):

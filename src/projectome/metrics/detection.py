@@ -8,11 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from projectome.core.affine import coordinates, read_only
 from projectome.errors import ParameterError
 from projectome.metrics.matching import best_matching
 from projectome.metrics.voxels import Curve, curve_of
+
+FEW = 1 << 14
+"""Pairs of points of which all distances are computed: a search would take longer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -228,7 +232,12 @@ def near_pairs(
     """
     if not len(a) or not len(b):
         return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
-    lists = cKDTree(a).query_ball_tree(cKDTree(b), distance * (1 + 1e-12))
+    reach = distance * (1 + 1e-12)
+    if len(a) * len(b) <= FEW:
+        gaps = cdist(a, b)
+        rows, columns = np.nonzero(gaps <= reach)
+        return rows, columns, gaps[rows, columns]
+    lists = cKDTree(a).query_ball_tree(cKDTree(b), reach)
     rows = np.repeat(np.arange(len(a)), [len(found) for found in lists])
     columns = np.concatenate([np.asarray(found, np.int64) for found in lists])
     return rows, columns, np.linalg.norm(a[rows] - b[columns], axis=1)

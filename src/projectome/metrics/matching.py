@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 DENSE = 1 << 22
 """Groups with more possible pairs than this are solved as sparse problems."""
@@ -37,24 +38,48 @@ def best_matching(
     """
     if not len(rows):
         return np.empty(0, np.int64)
-    left, i = np.unique(rows, return_inverse=True)
-    right, j = np.unique(columns, return_inverse=True)
-    size = len(left) + len(right)
-    links = coo_array((np.ones(len(i)), (i, len(left) + j)), shape=(size, size))
-    component = connected_components(links, directed=False)[1][i]
-    order = np.argsort(component, kind="stable")
-    cuts = np.flatnonzero(np.diff(component[order])) + 1
-    chosen = [_solve(group, i[group], j[group], cost[group]) for group in np.split(order, cuts)]
+    alone = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)
+    chosen = [np.flatnonzero(alone)]
+    if not alone.all():
+        rest = np.flatnonzero(~alone)
+        i, j = rows[rest], columns[rest]
+        component = _components(i, j, int(i.max()) + 1, int(j.max()) + 1)
+        order = np.argsort(component, kind="stable")
+        cuts = np.flatnonzero(np.diff(component[order])) + 1
+        chosen += [
+            _solve(rest[group], i[group], j[group], cost[rest[group]])
+            for group in np.split(order, cuts)
+        ]
     taken = np.concatenate(chosen)
     return taken[np.argsort(rows[taken], kind="stable")]
+
+
+@numba.njit(cache=True, nogil=True)
+def _components(
+    i: NDArray[np.int64], j: NDArray[np.int64], rows: int, columns: int
+) -> NDArray[np.int64]:
+    """Return for each candidate a number that all that hang together with it share."""
+    above = np.arange(rows + columns)
+    for k in range(len(i)):
+        a, b = i[k], rows + j[k]
+        while above[a] != a:
+            above[a] = a = above[above[a]]
+        while above[b] != b:
+            above[b] = b = above[above[b]]
+        above[b] = a
+    out = np.empty(len(i), np.int64)
+    for k in range(len(i)):
+        a = i[k]
+        while above[a] != a:
+            a = above[a]
+        out[k] = a
+    return out
 
 
 def _solve(
     group: NDArray[np.int64], i: NDArray[Any], j: NDArray[Any], cost: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Return the candidates taken of a group that hangs together."""
-    if len(group) == 1:
-        return group
     left, i = np.unique(i, return_inverse=True)
     right, j = np.unique(j, return_inverse=True)
     # No match costs 0 and a match less than any sum of costs: most pairs come first.

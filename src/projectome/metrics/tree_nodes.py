@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from projectome.core.affine import read_only
 from projectome.core.skeleton import Skeleton
-from projectome.metrics.detection import DetectionScores, match_points
+from projectome.metrics.detection import match_points
 from projectome.metrics.samples import check_distance, common_space
 
 NodeKind = Literal["bifurcation", "termination"]
@@ -72,6 +73,16 @@ class NodeScores:
     distance_um: float
 
 
+class _Matched(NamedTuple):
+    """Nodes of one kind on both sides: their numbers, and what was matched or not."""
+
+    truth: int
+    traced: int
+    gaps: NDArray[np.float64]
+    missed: NDArray[np.float64]
+    false: NDArray[np.float64]
+
+
 def node_scores(
     truth: Sequence[Skeleton], traced: Sequence[Skeleton], *, distance_um: float
 ) -> NodeScores:
@@ -101,17 +112,17 @@ def node_scores(
     """
     check_distance(distance_um)
     common_space(truth, traced)
-    sides = []
     kinds: tuple[NodeKind, ...] = ("bifurcation", "termination")
-    for kind in kinds:
-        a, b = critical_nodes(truth, kind), critical_nodes(traced, kind)
-        sides.append((a, b, match_points(a, b, distance_um=distance_um)))
-    return NodeScores(
-        bifurcations=_match(sides[:1]),
-        terminations=_match(sides[1:]),
-        critical=_match(sides),
-        distance_um=float(distance_um),
+    forks, tips = (
+        _matched(critical_nodes(truth, kind), critical_nodes(traced, kind), distance_um)
+        for kind in kinds
     )
+    both = _Matched(
+        forks.truth + tips.truth,
+        forks.traced + tips.traced,
+        *(np.concatenate(pair) for pair in zip(forks[2:], tips[2:], strict=True)),
+    )
+    return NodeScores(_scored(forks), _scored(tips), _scored(both), float(distance_um))
 
 
 def critical_nodes(forest: Sequence[Skeleton], kind: NodeKind) -> NDArray[np.float64]:
@@ -123,27 +134,24 @@ def critical_nodes(forest: Sequence[Skeleton], kind: NodeKind) -> NDArray[np.flo
     return np.concatenate(parts)
 
 
-Side = tuple[NDArray[np.float64], NDArray[np.float64], DetectionScores]
+def _matched(a: NDArray[np.float64], b: NDArray[np.float64], distance: float) -> _Matched:
+    scores = match_points(a, b, distance_um=distance)
+    alone = [np.ones(len(points), bool) for points in (a, b)]
+    for side, mine in zip(alone, scores.pairs.T, strict=True):
+        side[mine] = False
+    return _Matched(len(a), len(b), scores.distances, a[alone[0]], b[alone[1]])
 
 
-def _match(sides: Sequence[Side]) -> NodeMatch:
-    """Return the figures of one kind, or of several together."""
-    n = sum(len(a) for a, _, _ in sides)
-    m = sum(len(b) for _, b, _ in sides)
-    gaps = np.concatenate([scores.distances for _, _, scores in sides])
-    hits = len(gaps)
+def _scored(found: _Matched) -> NodeMatch:
+    n, m, hits = found.truth, found.traced, len(found.gaps)
     return NodeMatch(
         truth=n,
         traced=m,
         matched=hits,
-        recall=hits / n if n else float("nan"),
-        precision=hits / m if m else float("nan"),
-        f1=2 * hits / (n + m) if n + m else float("nan"),
-        mean_error_um=float(gaps.mean()) if hits else float("nan"),
-        missed=read_only(
-            np.concatenate([np.delete(a, scores.pairs[:, 0], axis=0) for a, _, scores in sides])
-        ),
-        false=read_only(
-            np.concatenate([np.delete(b, scores.pairs[:, 1], axis=0) for _, b, scores in sides])
-        ),
+        recall=hits / n if n else math.nan,
+        precision=hits / m if m else math.nan,
+        f1=2 * hits / (n + m) if n + m else math.nan,
+        mean_error_um=float(found.gaps.sum()) / hits if hits else math.nan,
+        missed=read_only(found.missed),
+        false=read_only(found.false),
     )

@@ -32,7 +32,6 @@ Frontiers in Neuroinformatics 15, 767936.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TypeAlias
 
 import numba
@@ -110,11 +109,11 @@ def length_metric(
     around = cable.within(truth.coordinates, reach)
     # Of edges at the same distance the one that its index was given first tends to come first.
     place, rank = cable.node[around.segment], np.empty(len(traced), np.int64)
-    rank[np.fromiter(walk(traced), np.int64, len(traced))] = np.arange(len(traced))
+    rank[walk(traced)] = np.arange(len(traced))
     point = np.repeat(np.arange(len(truth)), np.diff(around.first))
     order = np.lexsort((rank[place], around.distance, point))
     matched, found = _matched_lengths(
-        np.fromiter(walk(truth), np.int64, len(truth)),
+        walk(truth),
         truth.parent,
         truth.lengths,
         around.first,
@@ -214,9 +213,10 @@ def critical_node_metric(
     a, b = _critical(truth, critical_type), _critical(traced, critical_type)
     found = cKDTree(a).query_ball_tree(cKDTree(b), distance_threshold) if len(a) and len(b) else []
     partner = _first_matching([sorted(each) for each in found], len(b))
-    pairs = [(i, j) for i, j in enumerate(partner) if j >= 0]
-    total = sum(float(np.linalg.norm(a[i] - b[j])) for i, j in pairs)
-    hits, nan = len(pairs), float("nan")
+    mine = np.flatnonzero(np.asarray(partner, np.int64) >= 0)
+    theirs = np.asarray(partner, np.int64)[mine]
+    total = float(np.linalg.norm(a[mine] - b[theirs], axis=1).sum())
+    hits, nan = len(mine), float("nan")
     recall = hits / len(a) if len(a) else nan
     precision = hits / len(b) if len(b) else nan
     return {
@@ -233,16 +233,29 @@ def critical_node_metric(
     }
 
 
-def walk(tree: Skeleton) -> Iterator[int]:
-    """Yield nodes as PyNeval walks them: from the last root on, the last child first."""
-    children: list[list[int]] = [[] for _ in range(len(tree))]
-    for node, parent in tree.edges.tolist():
-        children[parent].append(node)
-    stack = tree.roots.tolist()
-    while stack:
-        node = stack.pop()
-        yield node
-        stack += children[node]
+def walk(tree: Skeleton) -> NDArray[np.int64]:
+    """Return nodes as PyNeval walks them: from the last root on, the last child first."""
+    return np.asarray(_walk(tree.parent))
+
+
+@numba.njit(cache=True, nogil=True)
+def _walk(parent: NDArray[np.int64]) -> NDArray[np.int64]:
+    n = len(parent)
+    last = np.full(n + 1, -1, np.int64)  # the last child of each; of no node, the last root
+    before = np.full(n, -1, np.int64)
+    for node in range(n):
+        before[node], last[parent[node]] = last[parent[node]], node
+    order = np.empty(n, np.int64)
+    node = last[n]
+    for k in range(n):
+        order[k] = node
+        if last[node] >= 0:
+            node = last[node]
+            continue
+        while before[node] < 0 and parent[node] >= 0:
+            node = parent[node]
+        node = before[node]
+    return order
 
 
 def _f1(recall: float, precision: float) -> float:
@@ -267,7 +280,7 @@ def _node_gaps(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDAr
 
 
 def _critical(tree: Skeleton, kind: int) -> NDArray[np.float64]:
-    order = np.fromiter(walk(tree), np.int64, len(tree))
+    order = walk(tree)
     degree = tree.degree[order]
     parts = [np.empty(0, np.int64)]
     if kind != 2:
