@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from projectome.errors import MetadataError, ParameterError, ProjectomeError, UnknownNameError
 from projectome.io.records import (
     LARGEST,
-    dataset_of,
     is_dataset,
     load_catalog,
     lookup,
+    place_of,
     read_record,
     user_records,
 )
@@ -195,8 +195,8 @@ def test_any_bytes_are_read_or_refused(data):
 
 def test_an_address_belongs_to_the_dataset_that_holds_it(monkeypatch):
     def name(url):
-        found = dataset_of(url)
-        return found and found.name
+        found = place_of(url)
+        return found and found[0].name
 
     for host in ("e11bio-prism.s3.us-east-1.amazonaws.com", "s3.amazonaws.com/e11bio-prism"):
         assert name(f"https://{host}/ls/images/full_dataset.zarr/raw") == "e11-prism"
@@ -212,3 +212,4 @@ def test_an_address_belongs_to_the_dataset_that_holds_it(monkeypatch):
     assert name(asset) is None
     monkeypatch.setenv("PROJECTOME_BUCKET", "ours")
     assert name(asset) == "pasteur-exaspim"
+    assert place_of(asset)[1] == "exaspim/image.ome.zarr"

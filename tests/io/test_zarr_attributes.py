@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from projectome.errors import FormatError, MetadataError, ParameterError, ProjectomeError
 from projectome.io.open import open_volume
-from projectome.io.volumes.zarr_attributes import Stated, read_attributes
+from projectome.io.volumes.zarr_attributes import Stated, implied_attributes, read_attributes
 from projectome.testing.readers import Example, ReaderContract
 
 
@@ -84,6 +84,74 @@ def test_all_levels_begin_at_one_corner(tmp_path):
     corners = [np.array(v.affine.translation) - np.array(v.voxel_size) / 2 for v in pyramid]
     np.testing.assert_allclose(corners, [[0, 0.05, 0.1]] * 2, atol=1e-12)
     np.testing.assert_allclose(pyramid[1].voxel_size, (0.08, 0.04, 0.02))
+
+
+@st.composite
+def halved(draw):
+    """Shapes and voxel sizes of levels, each axis halved or not from level to level."""
+    shape = np.array([draw(st.integers(40, 90)) for _ in range(3)])
+    size = np.array([draw(st.floats(0.5, 900)) for _ in range(3)])
+    shapes, sizes = [shape], [size]
+    for _ in range(draw(st.integers(2, 4))):
+        steps = np.array([draw(st.booleans()) for _ in range(3)])
+        up = np.array([draw(st.booleans()) for _ in range(3)])
+        shape = np.where(steps, (shape + up) // 2, shape)
+        size = np.where(steps, 2 * size, size)
+        shapes.append(shape)
+        sizes.append(size)
+    return [s.tolist() for s in shapes], [s.tolist() for s in sizes]
+
+
+@settings(max_examples=40, deadline=None)
+@given(halved(), st.sampled_from(["resolution", "voxel_size"]))
+def test_what_lies_between_two_levels_follows_from_them(levels, name):
+    shapes, sizes = levels
+    said = [{"offset": [0, 5, 7], "units": "nm", name: size} for size in sizes]
+    shapes = [[18, *shape] for shape in shapes]
+    assert implied_attributes(said[0], said[-1], shapes) == said
+    wrong = {**said[-1], name: [2 * v for v in sizes[-1]]}
+    moved = {**said[-1], "offset": [0, 5, 8]}
+    for last in (wrong, moved, {}, {name: None}, {**said[-1], "axis_names": ["c^", "z", "y", "x"]}):
+        assert implied_attributes(said[0], last, shapes) == []
+    for other in (None, [], "x", [18, 1, 1, 1], [0, 0, 0, 0], [2**70] * 4, [1.5] * 4):
+        assert implied_attributes(said[0], said[-1], [shapes[0], other, *shapes[2:]]) == []
+
+
+def test_one_element_may_stand_for_one_or_two():
+    said = [{"resolution": [4 * k, 4 * k, 4 * k], "offset": [0, 0, 0]} for k in (1, 2, 4)]
+    assert implied_attributes(said[0], said[2], [[1, 8, 8], [1, 4, 4], [1, 2, 2]]) == []
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("name", ["raw", "all"])
+def test_six_levels_open_with_twelve_requests(replica_buckets, replicas, name):
+    """Also with the search for metadata beside it, which a dataset without assets has not."""
+    path = f"e11bio-prism/ls/images/full_dataset.zarr/{name}"
+    replica_buckets.asked.clear()
+    found = open_volume(f"s3://{path}", endpoint=replica_buckets.endpoint, expansion=1.0)
+    assert len(replica_buckets.asked) <= 12, replica_buckets.asked
+    assert len(found) == 6
+    assert found.metadata["implied_levels"] == [1, 2, 3, 4]
+    letter = "" if name == "all" else "s"
+    for number, level in enumerate(found):
+        alone = open_volume(str(replicas / path / f"{letter}{number}"))[0]
+        assert level.affine.isclose(alone.affine)
+        assert level.shape == alone.shape
+        assert (level.read() == alone.read()).all()
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_levels_that_do_not_follow_are_read(tmp_path, moved):
+    """Level 1 was halved along x alone, level 2 along all; or the last begins elsewhere."""
+    zarr.open_group(str(tmp_path / "g"), mode="w", zarr_format=2)
+    sizes = [(4, 4, 4), (4, 4, 8), (8, 8, 16)]
+    for k, shape in enumerate([(16, 16, 16), (16, 16, 8), (8, 8, 4)]):
+        offset = [4, 0, 0] if moved and k == 2 else [0, 0, 0]
+        save(tmp_path / "g" / f"s{k}", noise(shape), offset=offset, resolution=list(sizes[k]))
+    found = open_volume(str(tmp_path / "g"))
+    assert [tuple(1000 * v for v in level.voxel_size) for level in found] == sizes
+    assert ("implied_levels" in found.metadata) is not moved
+    assert found[2].affine.translation[0] == pytest.approx(0.008 if moved else 0.004)
 
 
 def test_voxel_size_of_the_user_scales_all_levels(tmp_path):

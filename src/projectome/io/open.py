@@ -50,6 +50,7 @@ FRAGMENT = re.compile(
 """Which image of a file: ``#1``, or a place along its further axes: ``#t=0,h=3``."""
 INSIDE = re.compile(r"(?<=\.h5|hdf|df5|ims|mat|xml)#(.+)$", re.IGNORECASE)
 """Which dataset of an HDF5 file, or setup of BigDataViewer: ``#group/data``, ``#s01``."""
+FOLDER = re.compile(r"^(?:s3|gs|https?)://.+/(?:[^/.]+|[^/]+\.(?:zarr|n5|precomputed))$", re.I)
 KNOWN_HEADS = {
     b"\xff\xd8\xff": "a JPEG image",
     b"\x89PNG": "a PNG image",
@@ -151,22 +152,36 @@ def open_volume(
     )
     address, readers = _forced(url)
     address, options = _image(address, options)
-    place = Place.look(str(stores.parse(address)), options.access)
-    for reader in readers:
-        if reader.sniff(place):
-            try:
-                pyramid = reader.open(place, options)
-            except ParameterError as error:
-                if options.voxel_size is None and "--voxel-size" in str(error):
-                    hint = stated_size(place.url, options.asset, access=options.access)
-                    error.args = (f"{error}{hint}",)
-                raise
-            said = options.said()
-            pyramid = with_asset(pyramid, place.url, options.asset, access=options.access)
-            pyramid = with_catalog(pyramid, address, expansion_said=expansion is not None)
-            pyramid = replace(pyramid, metadata={**pyramid.metadata, "user": said})
-            return cached(pyramid, resolve()[0], said)
-    raise _refused(place, readers)
+    place, reader = _found(str(stores.parse(address)), readers, options.access)
+    try:
+        pyramid = reader.open(place, options)
+    except ParameterError as error:
+        if options.voxel_size is None and "--voxel-size" in str(error):
+            hint = stated_size(place.url, options.asset, access=options.access)
+            error.args = (f"{error}{hint}",)
+        raise
+    said = options.said()
+    pyramid = with_asset(pyramid, place.url, options.asset, access=options.access)
+    pyramid = with_catalog(pyramid, address, expansion_said=expansion is not None)
+    pyramid = replace(pyramid, metadata={**pyramid.metadata, "user": said})
+    return cached(pyramid, resolve()[0], said)
+
+
+def _found(url: str, readers: tuple[Reader, ...], access: Access) -> tuple[Place, Reader]:
+    """Return what lies at an address and the reader that knows it.
+
+    A name in an object store that is mostly one of a folder is looked at as one first.
+    """
+    place = Place(url, access) if FOLDER.search(url) else Place.look(url, access)
+    reader = next((reader for reader in readers if reader.sniff(place)), None)
+    if reader is None and FOLDER.search(url):
+        file = Place.look(url, access)
+        if file.head is not None:
+            place = file
+            reader = next((reader for reader in readers if reader.sniff(place)), None)
+    if reader is None:
+        raise _refused(place, readers)
+    return place, reader
 
 
 def _image(address: str, options: OpenOptions) -> tuple[str, OpenOptions]:

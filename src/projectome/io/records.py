@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from projectome.errors import MetadataError, ParameterError, Problem, UnknownNameError
+from projectome.errors import DataError, MetadataError, ParameterError, Problem, UnknownNameError
 from projectome.io.access import Access
 from projectome.io.address import parse
 from projectome.io.documents import parse_json
@@ -402,8 +402,8 @@ def lookup(name: str, catalog: dict[str, Dataset] | None = None) -> tuple[Datase
     return found
 
 
-def dataset_of(url: str, catalog: dict[str, Dataset] | None = None) -> Dataset | None:
-    """Return the dataset that an address lies in, if there is one.
+def place_of(url: str, catalog: dict[str, Dataset] | None = None) -> tuple[Dataset, str] | None:
+    """Return the dataset that an address lies in, and the path below its asset.
 
     Parameters
     ----------
@@ -411,23 +411,11 @@ def dataset_of(url: str, catalog: dict[str, Dataset] | None = None) -> Dataset |
         An address, perhaps with the prefix of a reader; of S3 also the one for web browsers.
     catalog
         Where to look; everything there is if None.
-    """
-    found = place_of(url, catalog)
-    return None if found is None else found[0]
-
-
-def place_of(url: str, catalog: dict[str, Dataset] | None = None) -> tuple[Dataset, str] | None:
-    """Return the dataset that an address lies in, and the path below its asset.
-
-    Parameters
-    ----------
-    url, catalog
-        As for `dataset_of`.
 
     Returns
     -------
     tuple or None
-        The path is below the address of the dataset where that has no assets.
+        None if there is no such dataset. The path is below its address where it has no assets.
     """
     plain = _in_bucket(re.sub(r"^\w+://(?=\w+://)", "", url))
     if plain is None:
@@ -443,6 +431,15 @@ def place_of(url: str, catalog: dict[str, Dataset] | None = None) -> tuple[Datas
             path = rest if record.assets else inside
             found.append((bool(record.assets), len(home), record, path))
     return max(found, key=lambda entry: entry[:2])[2:] if found else None
+
+
+def in_one_tree(url: str) -> bool:
+    """Say whether an address lies in a dataset that has no assets."""
+    try:
+        found = place_of(url)
+    except (DataError, ParameterError):  # of a broken record of the user
+        found = None
+    return found is not None and not found[0].assets
 
 
 def _in_bucket(url: str) -> str | None:

@@ -22,6 +22,7 @@ from projectome.io.access import Access
 from projectome.io.metadata.aind import MERGED, Desk, file_names, read_asset, read_folder
 from projectome.io.metadata.asset import AssetMetadata
 from projectome.io.metadata.asset_names import parse_asset_name
+from projectome.io.records import in_one_tree
 
 FOLDERS_UP = 4
 CLOSE = 0.01
@@ -111,7 +112,7 @@ def find_asset(url: str, *, access: Access) -> AssetMetadata | None:
     -------
     AssetMetadata or None
         Of the nearest folder with an acquisition document, at most four above the volume and none
-        above one that is named as an asset.
+        above one that is named as an asset. None in a dataset of the catalog that has no assets.
 
     Raises
     ------
@@ -121,7 +122,7 @@ def find_asset(url: str, *, access: Access) -> AssetMetadata | None:
         If the store does not answer as hoped.
     """
     folders = _above(url)
-    if not folders:
+    if not folders or in_one_tree(url):
         return None
     desk = Desk(access)
     whole = parse_asset_name(folders[-1].rsplit("/", 1)[-1]) is not None

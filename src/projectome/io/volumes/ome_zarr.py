@@ -22,6 +22,7 @@ from projectome.errors import (
     ParameterError,
     Problem,
     ProjectomeError,
+    StoreError,
 )
 from projectome.io import stores
 from projectome.io.access import Access
@@ -40,6 +41,7 @@ from projectome.io.volumes.options import (
 from projectome.io.volumes.plain import level_names
 from projectome.io.volumes.zarr_array import (
     ArrayDocument,
+    levels_by_ends,
     open_array,
     open_bare,
     read_document,
@@ -73,17 +75,27 @@ class Group:
 def manifests(
     place: Place, version: int | None = None
 ) -> dict[str, bytes | AccessDeniedError | None]:
-    """Return the documents that a Zarr group may have; what tells least is asked for last.
+    """Return the documents that a Zarr group may have.
 
-    Of a level, whose version is that of its group, only those are asked for that say something.
+    What tells least is asked for last, and of the listing where there is one, which is needed then
+    anyway. Of a level, whose version is that of its group, only those are asked for that say
+    something.
     """
+    found: dict[str, bytes | AccessDeniedError | None] = dict.fromkeys((*MANIFESTS, UNFINISHED))
     if version is not None:
-        known = place.documents(*(("zarr.json",) if version == 3 else (".zarray", ".zattrs")))
-        return {**dict.fromkeys((*MANIFESTS, UNFINISHED)), **known}
-    found = place.documents("zarr.json", ".zattrs", ".zarray", UNFINISHED)
+        return found | place.documents(
+            *(("zarr.json",) if version == 3 else (".zarray", ".zattrs"))
+        )
+    found |= place.documents("zarr.json", ".zattrs", ".zarray")
     if any(isinstance(document, bytes) for document in found.values()):
-        return {**found, ".zgroup": None}
-    return {**found, **place.documents(".zgroup")}
+        return found
+    try:
+        names = place.names
+    except (StoreError, FormatError):  # there are stores that only give
+        names = None
+    if names is None:
+        return found | place.documents(".zgroup", UNFINISHED)
+    return found | {name: b"{}" for name in (".zgroup", UNFINISHED) if name in names}
 
 
 def read_group(place: Place, version: int | None = None) -> Group | ArrayDocument:
@@ -208,15 +220,22 @@ def _level_of(place: Place) -> str:
 
 def _plain_levels(place: Place, version: int) -> list[ArrayDocument]:
     """Return the metadata of arrays named s0, s1 and so on, which may be levels."""
+    own = "zarr.json" if version == 3 else ".zarray"
+    inside: dict[str, Place] = {}
+
+    def level(name: str) -> Place:
+        return inside.setdefault(name, Place(stores.join(place.url, name), place.access))
 
     def fetch(name: str) -> ArrayDocument | None:
         try:
-            found = read_group(Place(stores.join(place.url, name), place.access), version)
+            found = read_group(level(name), version)
         except NotFoundError:
             return None
         return found if isinstance(found, ArrayDocument) else None
 
-    names = level_names(place, lambda name: fetch(name) is not None)
+    names = level_names(place, lambda name: isinstance(level(name).documents(own)[own], bytes))
+    if version == 2 and len(names) > 2 and (known := levels_by_ends([level(n) for n in names])):
+        return known
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(fetch, names))
     return [array for array in takewhile(bool, found) if array is not None]
@@ -309,7 +328,10 @@ def open_multiscale(group: Group, options: OpenOptions) -> Pyramid:
 
 
 def _read_levels(group: Group, image: Multiscale, access: Access) -> list[ArrayDocument]:
-    """Read the metadata of all level arrays at once."""
+    """Read the metadata of all level arrays at once; refuse those that are still being written."""
+
+    def mark() -> bytes | AccessDeniedError | None:
+        return Place(group.url, access).documents(UNFINISHED)[UNFINISHED]
 
     def fetch(path: str) -> ArrayDocument:
         url = stores.join(group.url, path)
@@ -324,7 +346,11 @@ def _read_levels(group: Group, image: Multiscale, access: Access) -> list[ArrayD
         )
 
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(fetch, [level.path for level in image.levels]))
+        marked = pool.submit(mark)
+        found = pool.map(fetch, [level.path for level in image.levels])
+        if isinstance(marked.result(), bytes):
+            raise unfinished(group.url)
+        return list(found)
 
 
 def _placed(

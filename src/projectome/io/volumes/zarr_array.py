@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -23,9 +24,9 @@ from projectome.io.volumes.chunked import (
     sample_file,
 )
 from projectome.io.volumes.decoding import UNKNOWN, Decodable
-from projectome.io.volumes.options import OpenOptions
+from projectome.io.volumes.options import OpenOptions, Place
 from projectome.io.volumes.plain import PlainArray, open_plain
-from projectome.io.volumes.zarr_attributes import read_attributes
+from projectome.io.volumes.zarr_attributes import implied_attributes, read_attributes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +45,8 @@ class ArrayDocument:
         Its bytes, and those of its attributes.
     attributes
         What else it says.
+    implied
+        Whether the attributes were not read, but follow from those of other levels.
     """
 
     url: str
@@ -51,6 +54,7 @@ class ArrayDocument:
     content: dict[str, Any]
     raw: bytes
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    implied: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -139,6 +143,52 @@ def read_document(url: str, *, access: Access, version: int | None = None) -> Ar
         f"There is no Zarr array at {url}: neither zarr.json nor .zarray. List what is there with: "
         f"projectome ls {url}"
     )
+
+
+def levels_by_ends(levels: Sequence[Place]) -> list[ArrayDocument]:
+    """Return levels of version 2, the attributes of the first and the last alone being read.
+
+    Parameters
+    ----------
+    levels
+        Where they lie, finest first; more than two.
+
+    Returns
+    -------
+    list
+        Empty where those between do not follow from the ends (`implied_attributes`).
+
+    Raises
+    ------
+    FormatError
+        If a document is broken.
+    """
+    asked = [
+        (".zarray", *((".zattrs",) if k in (0, len(levels) - 1) else ()))
+        for k in range(len(levels))
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda level, names: level.documents(*names), levels, asked))
+    raw = [data for level in found if isinstance(data := level[".zarray"], bytes)]
+    ends = [data for k in (0, -1) if isinstance(data := found[k][".zattrs"], bytes)]
+    if len(raw) < len(levels) or len(ends) < 2:
+        return []
+    contents = [
+        parse_json(data, url=stores.join(level.url, ".zarray"))
+        for level, data in zip(levels, raw, strict=True)
+    ]
+    first, last = (
+        parse_json(data, url=stores.join(levels[k].url, ".zattrs"))
+        for k, data in zip((0, -1), ends, strict=True)
+    )
+    attributes = implied_attributes(first, last, [content.get("shape") for content in contents])
+    proofs = [ends[0], *[b"".join(ends)] * (len(levels) - 2), ends[1]]
+    return [
+        ArrayDocument(level.url, 2, content, data + proof, said, said not in (first, last))
+        for level, content, data, proof, said in zip(
+            levels, contents, raw, proofs, attributes, strict=False
+        )
+    ]
 
 
 def open_array(
@@ -235,4 +285,7 @@ def open_bare(documents: Sequence[ArrayDocument], options: OpenOptions, *, url: 
         for document in documents
     ]
     version = str(documents[0].version)
-    return open_plain(arrays, options, url=url, form="Zarr array", version=version)
+    pyramid = open_plain(arrays, options, url=url, form="Zarr array", version=version)
+    implied = [number for number, document in enumerate(documents) if document.implied]
+    told = {"implied_levels": implied} if implied else {}
+    return replace(pyramid, metadata={**pyramid.metadata, **told})

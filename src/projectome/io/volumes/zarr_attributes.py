@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -101,6 +102,58 @@ def read_attributes(
             reading.found,
         )
     return Stated(axes, size, translation, reading.channels(), tuple(reading.found))
+
+
+def implied_attributes(
+    first: Mapping[str, Any], last: Mapping[str, Any], shapes: Sequence[Any]
+) -> list[Mapping[str, Any]]:
+    """Return the attributes of all levels, where those between follow from the first and the last.
+
+    They do where both say the same but for the size of their voxels, and the shapes tell for each
+    axis and level whether it was halved, so often that the one size becomes the other.
+
+    Parameters
+    ----------
+    first, last
+        Attributes of the finest and of the coarsest level.
+    shapes
+        Elements an axis of each level, finest first.
+
+    Returns
+    -------
+    list
+        One entry a level; empty where something else may be meant.
+    """
+    name = "voxel_size" if "voxel_size" in first else "resolution"
+    sizes = [said.get(name) for said in (first, last)]
+    if {**first, name: 0} != {**last, name: 0} or {"transform", "pixelResolution"} & first.keys():
+        return []
+    fine, coarse = (
+        np.asarray(size, np.float64) if _is_numbers(size) else np.zeros(0) for size in sizes
+    )
+    if not 0 < fine.size == coarse.size or not all(map(_is_shape, shapes)):
+        return []
+    extents = [np.asarray(shape)[-fine.size :] for shape in shapes]
+    factors = [np.ones(fine.size)]
+    if any(len(extent) != fine.size for extent in extents):
+        return []
+    for now, then in pairwise(extents):
+        halved = (then == now // 2) | (then == -(-now // 2))
+        if not (halved ^ (now == then)).all():
+            return []  # also where one element is left, which may stand for one or two
+        factors.append(factors[-1] * np.where(halved, 2.0, 1.0))
+    if not np.allclose(fine * factors[-1], coarse, rtol=1e-9, atol=0):
+        return []
+    middle = [{**first, name: (fine * factor).tolist()} for factor in factors[1:-1]]
+    return [first, *middle, last]
+
+
+def _is_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(type(v) in (int, float) for v in value)
+
+
+def _is_shape(value: object) -> bool:
+    return isinstance(value, list) and all(type(n) is int and 0 < n < 2**62 for n in value)
 
 
 def stated_kind(dtype: np.dtype[np.generic], problems: list[Problem]) -> Kind:
