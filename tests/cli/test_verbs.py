@@ -235,6 +235,21 @@ def test_convert_plans_turns_and_writes_tiff(say, brain, image, tmp_path):
     assert ".zarr" in said.err
 
 
+def test_convert_into_shards(say, brain, image, tmp_path):
+    more = ("--shards", "64", "--encoding", "png", "--verify", "--executor", "serial")
+    found = say("convert", brain, f"precomputed://{tmp_path}/layer", *more, "--json").json
+    np.testing.assert_array_equal(
+        projectome.open_volume(f"{tmp_path}/layer")[0].read(), image.read(image.box)
+    )
+    assert len(found["levels"]) == len(projectome.open_volume(f"{tmp_path}/layer"))
+    info = json.loads((tmp_path / "layer" / "info").read_text())
+    assert info["scales"][0]["encoding"] == "png"
+    assert info["scales"][0]["sharding"]["hash"] == "identity"
+    said = say("convert", brain, tmp_path / "b.nii.gz", "--shards", "32,32,32")
+    assert said.status == 2
+    assert "no shards to choose" in said.err
+
+
 def test_detect_finds_the_soma(say, brain, tmp_path):
     out = tmp_path / "somata.csv"
     planned = say("detect", brain, "--out", out, "--plan", "--json").json

@@ -68,6 +68,74 @@ def test_every_type_comes_back(tmp_path, dtype, kind):
     assert info["scales"][0]["encoding"] == ("compressed_segmentation" if packed else "raw")
 
 
+SHARDED = {
+    # Chunks and the most voxels of a shard; the voxels of one and the bits of its key: x is doubled
+    # first, then y, then z, and an axis that is at its end no more.
+    "whole": ((16, 16, 16), (64, 64, 64), (64, 64, 64), (6, 0, 4)),
+    "one more of x": ((16, 16, 16), (32, 32, 64), (32, 32, 64), (4, 0, 6)),
+    "ends at x": ((16, 16, 16), (99, 99, 31), (16, 16, 16), (0, 0, 10)),
+    "all in one": ((16, 32, 32), (128, 256, 128), (128, 256, 128), (8, 0, 0)),
+    "minishards": ((4, 8, 8), (128, 256, 128), (128, 256, 128), (9, 5, 0)),
+}
+
+
+@pytest.mark.parametrize("case", SHARDED)
+@pytest.mark.parametrize(
+    ("dtype", "kind", "encoding"),
+    [
+        ("uint16", "image", "raw"),
+        ("uint8", "image", "png"),
+        ("uint64", "labels", "compressed_segmentation"),
+    ],
+)
+def test_shards_hold_whole_blocks_of_chunks(tmp_path, case, dtype, kind, encoding):
+    chunks, most, shard, bits = SHARDED[case]
+    names = ("a", "b", "c") if encoding == "png" else ()
+    values = noise((3,) * bool(names) + (70, 150, 90), dtype) % 50
+    more = {"kind": kind, "channels": names, "chunks": chunks, "shards": most}
+    writer = begin(tmp_path / "v", values, encoding=encoding, **more)
+    assert writer.block_multiple == shard
+    fill(writer, values)
+    pyramid = writer.finish()
+    np.testing.assert_array_equal(pyramid[0].read(), values, strict=True)
+    coarse = downsample(values, (1, 2, 2), kind=kind)
+    for scale, wanted in enumerate((values, coarse)):
+        found = by_tensorstore(tmp_path / "v", scale)
+        np.testing.assert_array_equal(found, wanted.reshape(found.shape))
+        np.testing.assert_array_equal(pyramid[scale].read(), wanted)
+    said = json.loads((tmp_path / "v/info").read_text())["scales"][0]
+    assert said["encoding"] == encoding
+    sharding = said["sharding"]
+    assert tuple(sharding[f"{name}_bits"] for name in ("preshift", "minishard", "shard")) == bits
+    names = [f"{n:0{-(-bits[2] // 4)}x}.shard" for n in range(2 ** bits[2])]
+    assert {p.name for p in (tmp_path / "v" / said["key"]).iterdir()} <= set(names)
+
+
+def test_a_shard_is_written_once(tmp_path, monkeypatch):
+    """Chunk by chunk it would be written again with each, and take the square of the time."""
+    values = noise((64, 64, 64))
+    writer = begin(tmp_path / "v", values, chunks=(8, 8, 8), shards=64, levels=1)
+    seen = []
+    watched = tmp_path / "v" / writer.array(0).key
+    finished = writer.begin(Box.from_shape(values.shape), values)
+    while not seen or seen[-1] is not None:
+        if (watched / "0.shard").exists():
+            seen.append((watched / "0.shard").stat().st_ino)
+            finished()
+            assert (watched / "0.shard").stat().st_ino == seen[0]
+            seen.append(None)
+    np.testing.assert_array_equal(writer.finish()[0].read(), values)
+
+
+def test_a_single_channel_keeps_its_name(tmp_path):
+    values = noise((1, 8, 8, 8))
+    writer = begin(tmp_path / "v", values, channels=("GFP",))
+    fill(writer, values)
+    found = writer.finish()[0]
+    assert found.channels == ("GFP",)
+    np.testing.assert_array_equal(found.read(), values, strict=True)
+
+
 def test_channels_space_and_place_come_back(tmp_path):
     values = noise((3, 20, 70, 90))
     space = Space("brain", toward=("inferior", None, "left"), expansion=4.0)
@@ -166,6 +234,11 @@ def test_skeletons_are_not_overwritten(tmp_path):
         ({"kind": "mesh"}, "one of image, labels, affinities"),
         ({"shape": (0, 4, 4)}, "at least one voxel"),
         ({"chunks": (0, 4, 4)}, "at least one voxel"),
+        ({"shards": 32}, r"do not hold a chunk of \(64, 64, 64\)"),
+        ({"encoding": "jpeg"}, "one of raw, compressed_segmentation, png, not 'jpeg'"),
+        ({"encoding": "compressed_segmentation"}, "uint32 and uint64, not uint16. Give another"),
+        ({"encoding": "png", "dtype": "float32"}, "png holds uint8 and uint16, not float32"),
+        ({"encoding": "png", "channels": tuple("abcde")}, "up to 4 channels, not 5"),
         ({"affine": Affine.from_scale((1, 1, 1), (1e30, 0, 0))}, "out of reach"),
         (
             {"affine": Affine(np.diag([1.0, -1.0, 1.0, 1.0]), GRID.source, GRID.target)},

@@ -208,11 +208,21 @@ def test_precomputed(tmp_path, source):
     np.testing.assert_array_equal(found[0].read(), given.read(), strict=True)
     assert found[0].affine.isclose(given.affine)
     assert found[0].space.toward == SPACE.toward
+    assert found[0].channels == given.channels
     before = files(tmp_path / "layer")
     told = []
     convert(source, place, chunks=(16, 16, 16), on_event=told.append)
     assert not told
     assert files(tmp_path / "layer") == before
+
+
+def test_only_what_a_format_has_can_be_said_of_it(tmp_path, source):
+    for name, said in (("v.nii.gz", {"shards": 64}), ("v.tif", {"chunks": 64, "levels": 2})):
+        with pytest.raises(ParameterError, match=f"has no {' or '.join(said)} to choose"):
+            convert(source, str(tmp_path / name), **said)
+    with pytest.raises(ParameterError, match="ome-zarr has no encoding to choose"):
+        convert(source, str(tmp_path / "v.zarr"), encoding="png")
+    assert [p.name for p in tmp_path.iterdir()] == ["source.zarr"]
 
 
 @pytest.mark.parametrize("executor", ["serial", "processes"])
@@ -297,23 +307,31 @@ def test_executors_make_the_same_bytes(tmp_path, source, executor):
 
 
 KILLED = """
-import sys, time
+import json, sys, time
 from projectome.io.source import VolumeSource
 from projectome.workflows import copying as module
 from projectome.workflows.convert import convert
-copied = module.CopyChunks.__call__
-def slow(self, block):
-    print("block\\n", end="", flush=True)
-    time.sleep(0.1)
-    return copied(self, block)
-module.CopyChunks.__call__ = slow
-convert(VolumeSource(sys.argv[1]), sys.argv[2], chunks=(16, 16, 16))
+def slowed(copied):
+    def slow(self, block):
+        print("block\\n", end="", flush=True)
+        time.sleep(0.1)
+        return copied(self, block)
+    return slow
+for kind in (module.CopyBlocks, module.CopyChunks):
+    kind.__call__ = slowed(kind.__call__)
+more = json.loads(sys.argv[3])
+convert(VolumeSource(sys.argv[1]), sys.argv[2], executor="serial", **more)
 """
 
 
-def test_a_killed_conversion_is_no_volume_and_goes_on(tmp_path, source):
+@pytest.mark.parametrize(
+    ("prefix", "more"),
+    [("", {"chunks": 16}), ("precomputed://", {"chunks": 8, "shards": 16})],
+    ids=["zarr", "shards"],
+)
+def test_a_killed_conversion_is_no_volume_and_goes_on(tmp_path, source, prefix, more):
     out = tmp_path / "a" / "v.zarr"
-    command = [sys.executable, "-c", KILLED, source.url, str(out)]
+    command = [sys.executable, "-c", KILLED, source.url, f"{prefix}{out}", json.dumps(more)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for _ in range(3):
             assert process.stdout.readline() == "block\n"
@@ -322,10 +340,10 @@ def test_a_killed_conversion_is_no_volume_and_goes_on(tmp_path, source):
     with pytest.raises((FileNotFoundError, ValueError)):
         zarr.open_group(out, mode="r")
     told = []
-    convert(source, str(out), chunks=(16, 16, 16), on_event=told.append)
+    convert(source, f"{prefix}{out}", on_event=told.append, **more)
     (started,) = [event for event in told if isinstance(event, RunStarted)]
     assert 0 < started.skipped < started.total
-    convert(source, str(tmp_path / "b" / "v.zarr"), chunks=(16, 16, 16))
+    convert(source, f"{prefix}{tmp_path}/b/v.zarr", **more)
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 

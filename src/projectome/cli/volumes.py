@@ -30,6 +30,10 @@ class CopyOptions:
         Write voxels of this size: one number, or Z,Y,X [um].
     zarr_version
         Version of OME-Zarr; 0.5 is sharded.
+    shards
+        Voxels a shard, in OME-Zarr 0.5 and precomputed: one number, or Z,Y,X.
+    encoding
+        How precomputed chunks are stored; raw, or compressed_segmentation for labels, if left out.
     levels
         Levels of the pyramid; by default down to 64 voxels.
     labels
@@ -44,6 +48,8 @@ class CopyOptions:
     permute: str | None = None
     resample: tuple[float, ...] | None = None
     zarr_version: Literal["0.4", "0.5"] = "0.4"
+    shards: tuple[int, ...] | None = None
+    encoding: Literal["raw", "compressed_segmentation", "png"] | None = None
     levels: int | None = None
     labels: bool = False
     verify: bool = False
@@ -90,6 +96,7 @@ def convert(
         }
         answer(talk, planned, facts(planned))
         return
+    shards = copy.shards[0] if copy.shards and len(copy.shards) == 1 else copy.shards
     start_verb_log("convert")
     with Reporter(talk) as reporter:
         written = write(
@@ -100,6 +107,8 @@ def convert(
             resample_um=copy.resample,
             kind="labels" if copy.labels else None,
             version=copy.zarr_version,
+            shards=shards,
+            encoding=copy.encoding,
             levels=copy.levels,
             overwrite=run.overwrite,
             verify=copy.verify,

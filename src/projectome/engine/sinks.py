@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 KEY_NAME = "[0-9a-f]{16}"
 """Folders of rows are named so; nothing else in a folder of tables is touched."""
-FINEST = "0"
-"""Folder of an OME-Zarr volume that holds its finest level."""
 
 Columns: TypeAlias = "pd.DataFrame | Mapping[str, Any]"
 
@@ -73,8 +71,8 @@ class BoxWriter(Protocol):
     """What an `ArraySink` needs of a `projectome.io.volumes.writer.VolumeWriter`."""
 
     @property
-    def url(self) -> str:
-        """Address of the volume."""
+    def finest(self) -> str:
+        """Address of the folder that its voxels go to."""
 
     @property
     def block_multiple(self) -> Triple:
@@ -115,10 +113,9 @@ class ArraySink:
 
     def holds(self, key: str) -> bool:
         """Say whether voxels that an earlier run wrote can still be there."""
-        place = stores.join(self.writer.url, FINEST)
         access = getattr(self.writer, "access", None)
         try:
-            return bool(stores.list_folder(place, access=access))
+            return bool(stores.list_folder(self.writer.finest, access=access))
         except NotFoundError:
             return False
 

@@ -44,9 +44,14 @@ class ArrayFile:
     block_multiple: Triple = (1, 1, 1)
 
     @property
+    def finest(self) -> str:
+        """Path of the folder that its voxels go to."""
+        return str(Path(self.url, "0"))
+
+    @property
     def path(self) -> Path:
         """Path of the file."""
-        return Path(self.url, "0", "array.npy")
+        return Path(self.finest, "array.npy")
 
     @classmethod
     def create(cls, folder: Path, shape: tuple[int, ...], dtype: DTypeLike) -> ArrayFile:

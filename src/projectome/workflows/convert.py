@@ -25,6 +25,7 @@ from projectome.io.open import open_volume
 from projectome.io.source import VolumeSource
 from projectome.io.volumes.encoded import StoredChunks, stored_chunks
 from projectome.io.volumes.ngff_write import Version
+from projectome.io.volumes.precomputed_write import Encoding
 from projectome.io.volumes.write import CHUNKS, VolumeWriter, copy_block, provenance_of
 from projectome.workflows.copying import (
     ChunkSink,
@@ -70,6 +71,7 @@ def convert(
     version: Version = "0.4",
     chunks: ArrayLike | None = None,
     shards: ArrayLike | None = None,
+    encoding: Encoding | None = None,
     levels: int | None = None,
     overwrite: bool = False,
     verify: bool = False,
@@ -115,8 +117,14 @@ def convert(
         Voxels a chunk; 64^3 if None, or those of the source if it is Zarr of version 2 with chunks
         of 64^3 or 128^3 and nothing is cut, turned or resampled. Chunks that stay the same are
         copied as they lie, without decoding them.
-    shards, levels
-        Of OME-Zarr, see `projectome.io.volumes.write.create_volume`.
+    shards
+        Voxels of a file with many chunks: of OME-Zarr 0.5, see
+        `projectome.io.volumes.write.create_volume`, and of precomputed, see
+        `projectome.io.volumes.precomputed_write.create_precomputed`.
+    encoding
+        Of precomputed, see there.
+    levels
+        How many, where the format has several.
     overwrite
         Replace what is there. Without it, an unfinished output of the same conversion is gone on
         with, and a finished one is returned as it is.
@@ -153,6 +161,7 @@ def convert(
         volume = step.volume()
     volume = volume if kind is None else replace(volume, kind=kind)
     if form in FILES:
+        _check_whole(form, chunks=chunks, shards=shards, encoding=encoding, levels=levels)
         witness = Witness(volume.array)
         seen = replace(volume, array=witness) if verify else volume
         _write_file(form, seen, place, overwrite=overwrite, on_event=on_event)
@@ -163,7 +172,10 @@ def convert(
     layout: dict[str, Any] = {"chunks": CHUNKS if chunks is None else chunks, "levels": levels}
     stored = _as_they_lie(step, form, version, chunks)
     if form == "ome-zarr":
+        _check_whole(form, encoding=encoding)
         layout |= {"version": version, "shards": shards}
+    else:
+        layout |= {"shards": shards, "encoding": encoding}
     if stored is not None:
         layout |= {"chunks": stored.shape, "codec": stored.codec}
     step = replace(step, seen=step.fingerprints())  # which takes requests: once
@@ -269,6 +281,16 @@ def format_of(destination: str) -> tuple[str, str]:
         f"The format of {destination} is not clear. End the name in .zarr or .ome.zarr for "
         f"OME-Zarr, or in {known}; or write {PRECOMPUTED}ADDRESS."
     )
+
+
+def _check_whole(form: str, **given: object) -> None:
+    """Refuse what is said of the inside of a format that has no such thing."""
+    said = [name for name, value in given.items() if value is not None]
+    if said:
+        raise ParameterError(
+            f"A volume in {form} has no {' or '.join(said)} to choose. Leave that out, or write "
+            "OME-Zarr or precomputed."
+        )
 
 
 def _function(place: str) -> Any:

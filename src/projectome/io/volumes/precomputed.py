@@ -134,7 +134,7 @@ class PrecomputedReader:
                 "Leave out --axes and --time."
             )
         arrays = [_open_scale(place.url, info, scale, raw, options) for scale in info.scales]
-        channels = () if info.channels == 1 else chosen_channels(info.channels, info.names)
+        channels = chosen_channels(info.channels, info.names) if info.has_axis else ()
         levels = tuple(
             Volume(array, affine, channels, info.kind, name_of(place.url))
             for array, affine in zip(arrays, _affines(info, options), strict=True)
@@ -155,11 +155,10 @@ def _open_scale(url: str, info: Info, scale: Scale, raw: bytes, options: OpenOpt
     ending = "" if "sharding" in scale.settings else packed_ending(folder)
     source = ScaleSource(folder, scale, ending)
     opened = partial(_open, source, info, url, options)
-    with_axis = info.channels > 1 or bool(info.names)
     return open_chunked(
         source,
         opened,
-        View((2, 1, 0), 3 if with_axis else None, {} if with_axis else {3: 0}),
+        View((2, 1, 0), 3 if info.has_axis else None, {} if info.has_axis else {3: 0}),
         access=options.access,
         context=raw,
         whole_shards=False,

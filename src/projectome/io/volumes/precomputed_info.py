@@ -154,6 +154,11 @@ class Info:
     problems: tuple[Problem, ...] = ()
 
     @property
+    def has_axis(self) -> bool:
+        """Whether there is an axis of channels: not for a single one without a name."""
+        return self.channels > 1 or len(self.names) == 1
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """What tensorstore calls the metadata of all scales."""
         kind = "segmentation" if self.kind == "labels" else "image"

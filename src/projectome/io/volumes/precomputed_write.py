@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import tensorstore as ts
@@ -16,6 +16,7 @@ from projectome.core.box import Triple, triple
 from projectome.core.volume import Kind
 from projectome.errors import ParameterError
 from projectome.io import stores
+from projectome.io.sharded import Sharding
 from projectome.io.volumes.ngff_write import encode
 from projectome.io.volumes.precomputed_info import (
     DATA_TYPES,
@@ -28,9 +29,15 @@ from projectome.io.volumes.precomputed_info import (
 from projectome.io.volumes.pyramid import Level, plan_levels
 from projectome.io.volumes.pyramid_writer import PyramidWriter
 
+Encoding: TypeAlias = Literal["raw", "compressed_segmentation", "png"]
 CHUNKS = (64, 64, 64)
-SEGMENTED = {"uint32", "uint64"}
-"""Element types of labels that are stored as compressed_segmentation."""
+SEGMENTED = ("uint32", "uint64")
+"""Element types that compressed_segmentation can hold; labels of these have it by default."""
+PNG = ("uint8", "uint16")
+"""Element types that PNG can hold, of up to `PNG_CHANNELS` channels."""
+PNG_CHANNELS = 4
+MINISHARD_BITS = 9
+"""Chunks of a minishard, as a power of 2: its index of 24 bytes each is read whole."""
 EXACT = 1e-6
 """Part of a voxel that is no difference."""
 
@@ -59,6 +66,10 @@ class ScalePlan:
         Whether it is a segmentation.
     channels
         How many; 0 without a channel axis.
+    encoding
+        How a chunk is stored.
+    together
+        Voxels that a shard may have; None where each chunk is a file.
     """
 
     volume: str
@@ -70,6 +81,8 @@ class ScalePlan:
     dtype: str
     labels: bool
     channels: int
+    encoding: Encoding
+    together: Triple | None
 
     @property
     def url(self) -> str:
@@ -82,19 +95,37 @@ class ScalePlan:
         return (self.channels,) * bool(self.channels) + self.chunk
 
     @property
-    def shards(self) -> None:
-        """None: each chunk is a file."""
-        return None
+    def shards(self) -> tuple[int, ...] | None:
+        """Elements a shard an axis; None where each chunk is a file."""
+        if self.together is None:
+            return None
+        doubled = zip(self.chunk, shard_bits(self._plain, self.together), strict=True)
+        return (self.channels,) * bool(self.channels) + tuple(c << bits for c, bits in doubled)
 
     @property
     def scale(self) -> Scale:
         """What the ``info`` is going to say."""
-        encoding, settings = "raw", {}
-        if self.labels and self.dtype in SEGMENTED:
-            encoding = "compressed_segmentation"
-            settings = {"compressed_segmentation_block_size": [8, 8, 8]}
+        plain = self._plain
+        settings: dict[str, object] = {}
+        if self.encoding == "compressed_segmentation":
+            settings["compressed_segmentation_block_size"] = [8, 8, 8]
+        if self.together is not None:
+            inside = sum(shard_bits(plain, self.together))
+            beyond = sum(shard_bits(plain, plain.size)) - inside
+            preshift = min(inside, MINISHARD_BITS)
+            settings["sharding"] = Sharding(
+                preshift_bits=preshift,
+                hash="identity",
+                minishard_bits=inside - preshift,
+                shard_bits=beyond,
+                data_encoding="raw" if self.encoding == "png" else "gzip",
+            ).document()
+        return replace(plain, settings=settings)
+
+    @property
+    def _plain(self) -> Scale:
         return Scale(
-            self.key, self.size, self.resolution, self.offset, self.chunk, encoding, settings
+            self.key, self.size, self.resolution, self.offset, self.chunk, self.encoding, {}
         )
 
     @property
@@ -116,6 +147,35 @@ class ScalePlan:
         return _open(self, access)
 
 
+def shard_bits(scale: Scale, largest: Sequence[int]) -> Triple:
+    """Return how often the chunk of a scale is doubled along each axis to make a shard.
+
+    The number of a chunk is its compressed Morton code, whose low bits are those inside a shard: a
+    shard is doubled along x, y, z, x and so on, passing over an axis that has no more chunks.
+
+    Parameters
+    ----------
+    scale
+        Its chunks and their number.
+    largest
+        Voxels that a shard may have, (z, y, x); doubling ends before the first that is larger, or
+        where there are no more chunks.
+
+    Returns
+    -------
+    tuple of int
+        Doublings along (z, y, x).
+    """
+    bits, grid = [0, 0, 0], scale.grid
+    for bit in range(max(grid).bit_length()):
+        for axis in (2, 1, 0):
+            if 1 << bit < grid[axis]:
+                if min(scale.chunk[axis] << bit + 1, scale.size[axis]) > largest[axis]:
+                    return triple(bits)
+                bits[axis] += 1
+    return triple(bits)
+
+
 @functools.lru_cache(maxsize=64)
 def _open(plan: ScalePlan, access: stores.Access) -> Any:
     spec = {
@@ -135,7 +195,18 @@ def _open(plan: ScalePlan, access: stores.Access) -> Any:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrecomputedWriter(PyramidWriter):
-    """A precomputed volume being written; made by `create_precomputed`."""
+    """A precomputed volume being written; made by `create_precomputed`.
+
+    Attributes
+    ----------
+    encoding
+        How a chunk is stored.
+    together
+        Voxels that a shard may have; None where each chunk is a file.
+    """
+
+    encoding: Encoding
+    together: Triple | None
 
     def array(self, level: int) -> ScalePlan:
         """Return how a level is stored; chunks are never longer than the level."""
@@ -152,11 +223,13 @@ class PrecomputedWriter(PyramidWriter):
             dtype=self.dtype.name,
             labels=self.kind == "labels",
             channels=len(self.channels),
+            encoding=self.encoding,
+            together=self.together,
         )
 
     def layout(self) -> dict[str, object]:
         """Return the format."""
-        return {"format": "precomputed"}
+        return {"format": "precomputed", "encoding": self.encoding, "shards": self.together}
 
     def seal(self) -> None:
         """Write the ``info``."""
@@ -215,6 +288,8 @@ def create_precomputed(
     dtype: DTypeLike,
     affine: Affine,
     chunks: ArrayLike = CHUNKS,
+    shards: ArrayLike | None = None,
+    encoding: Encoding | None = None,
     kind: Kind = "image",
     channels: Sequence[str] = (),
     levels: int | None = None,
@@ -225,10 +300,10 @@ def create_precomputed(
 ) -> PrecomputedWriter:
     """Begin a neuroglancer precomputed volume, or go on with one that was left unfinished.
 
-    Images are stored raw, labels of 32 and 64 bits as compressed_segmentation. The format knows
-    voxel sizes and offsets of whole voxels; orientation, expansion, names of channels and the
-    exact place of the first voxel stand beside it under ``projectome``, where other programs do
-    not look: those show a volume at most half a voxel off.
+    All encodings keep every value. The format knows voxel sizes and offsets of whole voxels;
+    orientation, expansion, names of channels and the exact place of the first voxel stand beside it
+    under ``projectome``, where other programs do not look: those show a volume at most half a voxel
+    off.
 
     Parameters
     ----------
@@ -242,6 +317,14 @@ def create_precomputed(
         Voxels to micrometres, a plain grid.
     chunks
         Voxels a chunk.
+    shards
+        Voxels that a file with many chunks may have at most, (z, y, x): the format doubles chunks
+        along x, y, z in turn. Each chunk is a file if None. A shard is written whole, by one
+        process, and its chunks are packed with gzip.
+    encoding
+        ``"raw"``, ``"compressed_segmentation"`` for integers of 32 or 64 bits without a sign, or
+        ``"png"`` for those of 8 or 16 and up to 4 channels. If None, raw for images and
+        compressed_segmentation for labels that it can hold.
     kind
         Labels get a pyramid of modes, everything else one of means.
     channels
@@ -277,6 +360,9 @@ def create_precomputed(
     size, chunk = triple(shape, name="shape"), triple(chunks, name="chunks")
     element = np.dtype(dtype).newbyteorder("=")
     _check_parameters(size, chunk, element, affine, kind)
+    segmented = kind == "labels" and element.name in SEGMENTED
+    chosen = encoding or ("compressed_segmentation" if segmented else "raw")
+    _check_encoding(chosen, element, len(channels))
     writer = PrecomputedWriter(
         url=str(stores.parse(url)),
         dtype=element,
@@ -286,9 +372,41 @@ def create_precomputed(
         channels=tuple(channels),
         provenance=provenance,
         access=stores.Access.of(endpoint=endpoint, anonymous=anonymous),
+        encoding=chosen,
+        together=None if shards is None else _shards(shards, chunk),
     )
     writer.claim(overwrite=overwrite)
     return writer
+
+
+def _shards(shards: ArrayLike, chunk: Triple) -> Triple:
+    wanted = triple(shards, name="shards")
+    if any(s < c for s, c in zip(wanted, chunk, strict=True)):
+        raise ParameterError(
+            f"Shards of {wanted} voxels do not hold a chunk of {chunk}. Give larger shards or "
+            "smaller chunks."
+        )
+    return wanted
+
+
+def _check_encoding(encoding: str, dtype: np.dtype[np.generic], channels: int) -> None:
+    if encoding not in get_args(Encoding):
+        raise ParameterError(
+            f"Chunks are encoded as one of {', '.join(get_args(Encoding))}, not {encoding!r}."
+        )
+    if encoding == "raw":
+        return
+    held = SEGMENTED if encoding == "compressed_segmentation" else PNG
+    if dtype.name not in held:
+        raise ParameterError(
+            f"{encoding} holds {' and '.join(held)}, not {dtype}. Give another encoding: raw holds "
+            "everything."
+        )
+    if encoding == "png" and channels > PNG_CHANNELS:
+        raise ParameterError(
+            f"png holds up to {PNG_CHANNELS} channels, not {channels}. Give the encoding raw, or "
+            "choose channels."
+        )
 
 
 def _check_parameters(

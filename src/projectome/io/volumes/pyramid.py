@@ -141,6 +141,40 @@ def _coarse(source: Any, factors: Triple, kind: Kind) -> Any:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """What is written and then committed."""
+
+    written: Any
+    committed: Any
+
+    def result(self, timeout: float) -> None:
+        self.written.result(timeout=timeout)
+        self.committed.result(timeout=timeout)
+
+
+def begin_write(target: Any, values: Any, *, keep: bool = False) -> Any:
+    """Begin to write whole chunks, or shards, and return what `stores.wait` waits for.
+
+    Parameters
+    ----------
+    target
+        Part of a stored array, as an open tensorstore.
+    values
+        What it is going to hold: an array, or another tensorstore.
+    keep
+        The values will not change, now or later, and need no copy.
+    """
+    if "shard_data_encoding" not in target.codec.to_json():
+        more = {"can_reference_source_data_indefinitely": True} if keep else {}
+        return target.write(values, **more)
+    # By itself each chunk of a precomputed shard would be written with all of the shard again. The
+    # values are copied: tensorstore 0.1.86 loses those of several channels that are not.
+    transaction = ts.Transaction()
+    written = target.with_transaction(transaction).write(values)
+    return _Together(written.copy, transaction.commit_async())
+
+
 def build_level(
     source: Any,
     target: Any,
@@ -195,6 +229,6 @@ def build_level(
             index = box.core.slices if channel is None else (channel, *box.core.slices)
             if len(under_way) == limit:
                 finish_one()
-            under_way.append((target[index].write(coarse[index]), count * box.core.size))
+            under_way.append((begin_write(target[index], coarse[index]), count * box.core.size))
     while under_way:
         finish_one()

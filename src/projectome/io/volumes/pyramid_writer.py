@@ -19,7 +19,7 @@ from projectome.errors import ParameterError, ShapeError
 from projectome.io import stores
 from projectome.io.open import open_volume
 from projectome.io.volumes import output
-from projectome.io.volumes.pyramid import Level, build_level
+from projectome.io.volumes.pyramid import Level, begin_write, build_level
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the voxels written so far and the voxels to write in all."""
@@ -111,6 +111,11 @@ class PyramidWriter(ABC):
         return stores.join(self.url, output.LEDGER)
 
     @property
+    def finest(self) -> str:
+        """Address of the folder that the voxels of level 0 go to."""
+        return self.array(0).url
+
+    @property
     def block_multiple(self) -> Triple:
         """Voxels that have to be written together: a shard, or a chunk."""
         array = self.array(0)
@@ -168,7 +173,7 @@ class PyramidWriter(ABC):
         values = np.asarray(array, self.dtype)
         store = self.array(0).open(self.access)
         # Without a copy: no cache keeps the array once it is written.
-        future = store[index].write(values, can_reference_source_data_indefinitely=True)
+        future = begin_write(store[index], values, keep=True)
         return partial(stores.wait, future, url=self.url, doing="write", nbytes=array.nbytes)
 
     def _check(self, box: Box, array: Array) -> None:
