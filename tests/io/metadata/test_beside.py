@@ -290,11 +290,12 @@ def layouts(tmp_path, put, image, recording):
             "prefixed": (f"brains/second{version}", "exaspim_acquisition.json"),
             "nothing": (f"brains/third{version}", "readme.json"),
             "derived": (f"{STITCHED[:-1]}{version[-1]}", "data_description.json"),
+            "merged": (f"{STITCHED[:-1]}{int(version[-1]) + 2}", "metadata.nd.json"),
         }.items():
             home, own = asset
-            content = {} if name == "derived" else recording
+            content = {} if name in ("derived", "merged") else recording  # which tells of no axes
             put(bucket / home, {**documents, own: content})
-            inner = "image_tile_fusing/OMEZarr/scan.zarr" if name == "derived" else "scan.zarr"
+            inner = "scan.zarr" if content else "image_tile_fusing/OMEZarr/scan.zarr"
             image(bucket / home / inner, levels=6, version=version)
             volumes[name, version] = f"{home}/{inner}"
     put(bucket / SMART, {"acquisition.json": recording})
@@ -360,6 +361,6 @@ def test_requests_over_plain_http(layouts):
                 asked.clear()
                 found = open_volume(f"{address}/data/{key}", asset=asset)
                 counts[asset] = len(asked)
-                known = asset and name in ("whole", "plain", "derived")
+                known = asset and name in ("whole", "plain", "derived", "merged")
                 assert found.space.toward == (TOWARD if known else UNKNOWN), (name, asked)
             assert counts[True] - counts[False] <= 8, (name, counts, asked)

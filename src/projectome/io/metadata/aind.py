@@ -229,7 +229,9 @@ def read_folder(url: str, desk: Desk, names: tuple[str, ...] | None = None) -> A
     recording = _recording(url)
     if names is None:  # the names that matter most
         wanted = [*file_names("acquisition"), MERGED, *(f"{kind}.json" for kind in KINDS[1:3])]
-        sure = any(desk.known.get(stores.join(url, name)) for name in wanted)
+        known = {name: desk.known.get(stores.join(url, name)) for name in wanted}
+        has_own = any(known[name] for name in file_names("acquisition"))
+        sure = has_own or "acquisition" in _merged(known[MERGED])
     else:
         lower = {name.lower(): name for name in names}
         present = [next((lower[n] for n in file_names(k) if n in lower), "") for k in KINDS]
