@@ -9,10 +9,10 @@ from PIL import Image
 from toy_atlases import toy_atlas
 
 from projectome.core.volume import ArrayInMemory
-from projectome.errors import ParameterError, UnknownNameError
+from projectome.errors import OrientationUnknownError, ParameterError, UnknownNameError
+from projectome.plots.heatmaps import _known, heatmap_figure
 from projectome.plots.regions import (
     atlas_slice,
-    heatmap_figure,
     level_rows,
     outlines,
     readable_colours,
@@ -91,11 +91,42 @@ def test_a_heatmap_colours_by_value_and_children_take_it(phantom):
     low, high = int(ids.ids[ids.row("Isocortex")]), int(ids.ids[ids.row("HIP")])
     figure = heatmap_figure(phantom, {low: 1.0, high: 5.0}, label="cells", title="Cells")
     image = pixels(figure).reshape(-1, 3).astype(int)
-    assert (np.abs(image - (252, 253, 191)).sum(axis=1) < 120).sum() > 200  # the end of magma
+    assert (np.abs(image - (253, 231, 37)).sum(axis=1) < 9).sum() > 200  # the end of viridis
     with pytest.raises(UnknownNameError, match="Unknown region '123456789'"):
         heatmap_figure(phantom, {123456789: 1.0})
     with pytest.raises(ParameterError, match="There is no value to draw"):
         heatmap_figure(phantom, {low: float("nan")})
+
+
+def test_a_region_with_valued_parts_shows_these_and_nothing_for_the_others():
+    atlas = toy_atlas()
+    tree = atlas.terminology
+    ids = dict(zip(tree.acronyms, tree.ids.tolist(), strict=True))
+    known, owners = _known(tree, [{ids["root"]: 9.0, ids["CTX"]: 7.0, ids["MO"]: 3.0}])
+    shown = {a: known[0, row] for row, a in enumerate(tree.acronyms) if owners[row] >= 0}
+    assert shown == {"MO": 3.0}  # not the 7 of CTX for its other part, not the 9 of root for TH
+    known, owners = _known(tree, [{ids["root"]: 9.0}])
+    assert (known == 9).all()
+
+
+def test_left_and_right_have_values_of_their_own():
+    atlas = toy_atlas()
+    root = int(atlas.terminology.ids[0])
+    figure = heatmap_figure(atlas, {root: 0.0}, right={root: 1.0}, limits=(0, 1))
+    plane = np.asarray(figure.axes[0].images[0].get_array())
+    seen = (plane.reshape(-1, 3) * 255).round().astype(int)
+    left, right = np.array([68, 1, 84]), np.array([253, 231, 37])
+    half = plane.shape[1] // 2
+    first = (np.abs(seen - right).sum(axis=1) < 9).reshape(plane.shape[:2])
+    second = (np.abs(seen - left).sum(axis=1) < 9).reshape(plane.shape[:2])
+    toward = atlas.space.toward[2]
+    on_right = first[:, half:] if toward == "right" else first[:, :half]
+    assert first.sum() > 0
+    assert on_right.sum() > 0.8 * first.sum()
+    assert second.sum() > 0
+    bare = replace(atlas, midline=None)
+    with pytest.raises(OrientationUnknownError, match="does not know left from right"):
+        heatmap_figure(bare, {root: 0.0}, right={root: 1.0})
 
 
 def test_a_template_on_another_grid_lies_in_place():

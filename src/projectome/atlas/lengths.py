@@ -34,6 +34,7 @@ def measure_lengths(
     skeletons: Mapping[Any, Skeleton] | Iterable[tuple[Any, Skeleton]],
     *,
     inside: bool = True,
+    edge_um: Mapping[Any, NDArray[np.float64]] | None = None,
     memory: int | str | None = None,
 ) -> pd.DataFrame:
     """Measure how much cable lies in each region and hemisphere, neuron by neuron.
@@ -49,6 +50,9 @@ def measure_lengths(
         By name; in the space of the atlas. Pairs of an iterator are taken one after the other.
     inside
         Whether regions hold what lies in their children.
+    edge_um
+        By name, what the edge to each node's parent counts, shape (N,) [um]: of skeletons that
+        were carried here, the length in their own tissue. Their length in the atlas if None.
     memory
         What may be held of the annotation; by the settings if None.
 
@@ -70,7 +74,8 @@ def measure_lengths(
     annotation = _Annotation(atlas, sides, memory)
     found = []
     for name, skeleton in pairs:
-        length, terminals = annotation.lengths(skeleton)
+        edges = None if edge_um is None else edge_um[name]
+        length, terminals = annotation.lengths(skeleton, edges)
         found.append((name, _held(length, terminals, tree, sides.stated, inside)))
     counts = [len(part[0]) for _, part in found]
     kind, row, side, *values = (
@@ -172,7 +177,9 @@ class _Annotation:
         labels = np.ascontiguousarray(self.atlas.annotation.read(box))
         return labels, self.sides.voxels(box), np.asarray(box.start)
 
-    def lengths(self, skeleton: Skeleton) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def lengths(
+        self, skeleton: Skeleton, edges: NDArray[np.float64] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return length and terminals, shapes (5, R + 1, 3), of what lies in the own voxels."""
         check_space(skeleton, self.atlas.space)
         regions = len(self.atlas.terminology)
@@ -199,8 +206,9 @@ class _Annotation:
         labels, halves, start = self.around(index)
         ends = skeleton.ends[skeleton.parent[skeleton.ends] >= 0]
         room = int(crossed.max(initial=0)) + 4
+        own = np.asarray(skeleton.lengths if edges is None else edges, np.float64)
         _walk(
-            index, np.asarray(skeleton.parent), np.asarray(skeleton.lengths), kind, distance,
+            index, np.asarray(skeleton.parent), own, kind, distance,
             labels, halves, start, self.ids.keys, self.ids.rows, self.sides.mode, room, length,
         )  # fmt: skip
         _end(

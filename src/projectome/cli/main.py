@@ -35,6 +35,8 @@ VERBS: dict[str, Verb] = {
     "atlas regions": Verb("atlas", LOOK, "The tree of regions, or those that match a pattern."),
     "atlas volumes": Verb("atlas", LOOK, "Volumes, centroids and boxes of regions."),
     "atlas slice": Verb("atlas", LOOK, "A plane of an atlas as a picture."),
+    "atlas measure": Verb("regions", LOOK, "Points, cable or signal of each region, as a table."),
+    "atlas heatmap": Verb("regions", LOOK, "A value of each region in three planes."),
     "reconstruct": Verb("study", WORK, "The main job: a volume in, neurons and a report out."),
     "report": Verb("study", WORK, "Write the report of a study again."),
     "demo": Verb("study", WORK, "Make a phantom brain, reconstruct it and score the result."),

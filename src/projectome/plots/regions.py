@@ -1,17 +1,14 @@
-"""Atlases as pictures: annotated slices, and a value of each region in three planes."""
+"""Planes of atlases as pictures: regions in colour, their outlines and names."""
 
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -19,8 +16,8 @@ from scipy import ndimage
 from projectome.core.atlas import Atlas, Terminology
 from projectome.core.box import Box, triple
 from projectome.core.volume import Volume
-from projectome.errors import ParameterError, ShapeError, UnknownNameError
-from projectome.plots.mip import AXES, GAP, HEADER, PLANE, AxisName, contrast_limits
+from projectome.errors import ParameterError, ShapeError
+from projectome.plots.mip import AXES, HEADER, PLANE, AxisName, contrast_limits
 from projectome.plots.style import (
     BACKGROUND,
     FOREGROUND,
@@ -91,7 +88,7 @@ def atlas_slice(atlas: Atlas, axis: AxisName, position_um: float | None = None) 
             f"{atlas.name} reaches from {first - size / 2:g} um to "
             f"{first + size * (count - 0.5):g} um along {axis}; there is no plane at {where:g} um."
         )
-    labels = _plane(volume, axis, index)
+    labels = read_plane(volume, axis, index)
     image = None
     if atlas.template is not None:
         image = _under(atlas.template, axis, where, volume)
@@ -101,13 +98,14 @@ def atlas_slice(atlas: Atlas, axis: AxisName, position_um: float | None = None) 
     return Slice(
         axis,
         where,
-        _rows(labels, atlas.terminology),
+        rows_of(labels, atlas.terminology),
         image,
         (low[column], high[column], high[row], low[row]),
     )
 
 
-def _plane(volume: Volume, axis: AxisName, index: int) -> NDArray[Any]:
+def read_plane(volume: Volume, axis: AxisName, index: int) -> NDArray[Any]:
+    """Return one plane of voxels, rows and columns as in a `Slice`."""
     place = AXES.index(axis)
     start, stop = [0, 0, 0], list(volume.shape)
     start[place], stop[place] = index, index + 1
@@ -120,7 +118,7 @@ def _under(template: Volume, axis: AxisName, where: float, grid: Volume) -> NDAr
     place = AXES.index(axis)
     index = (where - template.affine.translation[place]) / template.voxel_size[place]
     nearest = int(np.clip(np.floor(index + 0.5), 0, template.shape[place] - 1))
-    plane = _plane(template, axis, nearest).astype(np.float64)
+    plane = read_plane(template, axis, nearest).astype(np.float64)
     picks = []
     for along in PLANE[axis]:
         um = grid.affine.translation[along] + np.arange(grid.shape[along]) * grid.voxel_size[along]
@@ -130,7 +128,7 @@ def _under(template: Volume, axis: AxisName, where: float, grid: Volume) -> NDAr
     return np.asarray(np.clip((plane[np.ix_(*picks)] - low) / (high - low), 0, 1))
 
 
-def _rows(labels: NDArray[Any], tree: Terminology) -> NDArray[np.int64]:
+def rows_of(labels: NDArray[Any], tree: Terminology) -> NDArray[np.int64]:
     """Return the row of each label, -1 for none."""
     order = np.argsort(tree.ids)
     ids = tree.ids[order]
@@ -220,88 +218,12 @@ def slice_figure(
     height = min(max(1.5, width * (bottom - top) / (right - left)), 2.5 * width)
     figure = new_figure(width, height + HEADER)
     axes = figure.add_axes((0.0, 0.0, 1.0, height / (height + HEADER)))
-    _draw(axes, seen, _painted(seen, rows, readable_colours(tree)), rows)
+    draw_regions(axes, seen, painted(seen, rows, readable_colours(tree)), rows)
     if names:
         _write_names(axes, seen, rows, tree)
-    _finish(axes, atlas, seen)
+    finish_plane(axes, atlas, seen)
     title = f"{atlas.name} \u00b7 {axis} = {seen.position_um:.0f} \u00b5m"
-    _title(figure, title, height)
-    return figure
-
-
-def heatmap_figure(
-    atlas: Atlas,
-    values: Mapping[int, float],
-    *,
-    at_um: tuple[float, float, float] | None = None,
-    label: str = "",
-    title: str = "",
-    colours: str = "magma",
-    limits: tuple[float, float] | None = None,
-) -> Figure:
-    """Return three planes of an atlas with regions coloured by a value.
-
-    A region without a value takes that of the nearest region around it that has one.
-
-    Parameters
-    ----------
-    atlas
-        On the level to show.
-    values
-        By region id; NaN counts as none.
-    at_um
-        Point (z, y, x) through which the planes go [um]; the middle of the regions with values if
-        None.
-    label
-        Below the scale: what the value is, with its unit.
-    title
-        Text above.
-    colours
-        A colour map of matplotlib.
-    limits
-        Values of the ends of the scale; smallest and largest if None.
-
-    Raises
-    ------
-    UnknownNameError
-        If a value is of a region that does not exist.
-    ParameterError
-        If there are no values.
-    """
-    tree = atlas.terminology
-    owners = _owners(tree, values)
-    by_row = np.array([values.get(int(i), np.nan) for i in tree.ids] + [np.nan], dtype=np.float64)
-    known = by_row[owners]
-    given = known[np.isfinite(known)]
-    if not len(given):
-        raise ParameterError("There is no value to draw. Give at least one region a number.")
-    low, high = limits or (float(given.min()), float(given.max()))
-    norm = Normalize(low, high if high > low else low + 1, clip=True)
-    volume = atlas.annotation
-    depth, height, across = (n * s for n, s in zip(volume.shape, volume.voxel_size, strict=True))
-    inches = min(9.0 / (across + depth), 9.0 / (height + depth))
-    w, h, d = across * inches, height * inches, depth * inches
-    total_w, total_h = w + d + GAP, h + d + GAP + HEADER
-    figure = new_figure(total_w, total_h)
-    corners = {"z": (0.0, d + GAP, w, h), "x": (w + GAP, d + GAP, d, h), "y": (0.0, 0.0, w, d)}
-    centre = _centre(atlas, known) if at_um is None else at_um
-    for axis in AXES:
-        x, y, wide, high_ = corners[axis]
-        axes = figure.add_axes((x / total_w, y / total_h, wide / total_w, high_ / total_h))
-        seen = atlas_slice(atlas, axis, float(centre[AXES.index(axis)]))
-        shades = np.asarray(colormaps[colours](norm(known)))[:, :3]
-        rows = np.where((seen.rows >= 0) & np.isfinite(known[seen.rows]), seen.rows, -1)
-        owned = np.where(rows >= 0, owners[rows], np.where(seen.rows >= 0, -2, -1))
-        _draw(axes, seen, _painted(seen, rows, shades, tint=0.9), owned, thick=2)
-        _finish(axes, atlas, seen, bar=axis == "z")
-    bar = figure.add_axes(
-        ((w + GAP + 0.15 * d) / total_w, 0.55 * d / total_h, 0.7 * d / total_w, 0.12 / total_h)
-    )
-    scale = figure.colorbar(ScalarMappable(norm, colours), cax=bar, orientation="horizontal")
-    scale.ax.tick_params(colors=FOREGROUND, labelsize=8)
-    scale.set_label(label, color=FOREGROUND, fontsize=9)
-    scale.outline.set_edgecolor(FOREGROUND)
-    _title(figure, title or atlas.name, total_h - HEADER)
+    write_title(figure, title, height)
     return figure
 
 
@@ -317,60 +239,33 @@ def _shown(tree: Terminology, regions: Iterable[int | str], depth: int | None) -
     return np.where(inside, shown, -1)
 
 
-def _owners(tree: Terminology, values: Mapping[int, float]) -> NDArray[np.int64]:
-    """Return whose value each region has: its own, or the next one around it; -1 for none."""
-    owners = np.full(len(tree), -1)
-    for region, value in values.items():
-        try:
-            row = tree.row(int(region))
-        except UnknownNameError:
-            raise UnknownNameError("region", str(region), map(str, tree.ids)) from None
-        if not np.isnan(value):
-            owners[row] = row
-    for row, parent in enumerate(tree.parents.tolist()):
-        if parent >= 0 and owners[row] < 0:
-            owners[row] = owners[parent]
-    return owners
-
-
-def _centre(atlas: Atlas, known: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a point in the middle of the regions with values, beside the midline."""
-    volume = atlas.annotation
-    step = [max(1, n // 48) for n in volume.shape]
-    planes = [
-        _rows(_plane(volume, "z", z)[:: step[1], :: step[2]], atlas.terminology)
-        for z in range(0, volume.shape[0], step[0])
-    ]
-    rows = np.stack(planes)
-    valued = (rows >= 0) & np.isfinite(known[rows])
-    places = np.argwhere(valued if valued.any() else rows >= 0)
-    if not len(places):
-        return volume.affine([(np.asarray(volume.shape) - 1) / 2])[0]
-    # The middle of what lies on one side: between the two there may be nothing.
-    middle = places.mean(axis=0)
-    for axis, direction in enumerate(volume.space.toward):
-        if direction in ("left", "right"):
-            places = places[places[:, axis] >= middle[axis]]
-            middle = places.mean(axis=0)
-    nearest = places[np.argmin(((places - middle) ** 2).sum(axis=1))]
-    return volume.affine([nearest * step])[0]
-
-
-def _painted(
-    seen: Slice, rows: NDArray[np.int64], colours: NDArray[np.float64], *, tint: float = TINT
+def painted(
+    seen: Slice, rows: NDArray[np.int64], colours: NDArray[np.float64], *, flat: bool = False
 ) -> NDArray[np.float64]:
-    """Return the pixels (R, C, 3): the template with the colours of regions over it."""
+    """Return the pixels (R, C, 3): the template with the colours of regions over it.
+
+    Parameters
+    ----------
+    seen
+        The plane.
+    rows
+        Shape (R, C): which colour each pixel has, -1 for none.
+    colours
+        Shape (N, 3), 0 to 1.
+    flat
+        Colours are values to be read: nothing shows through them, and the template is dim.
+    """
     ground = np.array([int(BACKGROUND[k : k + 2], 16) / 255 for k in (1, 3, 5)])
     under = np.broadcast_to(ground, (*rows.shape, 3)).copy()
     if seen.template is not None:
-        under = ground + (1 - ground) * seen.template[..., None]
+        under = ground + (0.5 if flat else 1.0) * (1 - ground) * seen.template[..., None]
     inside = rows >= 0
     shade = colours[rows[inside]]
-    if seen.template is None:
+    if seen.template is None or flat:
         under[inside] = shade
     else:
         light = 0.45 + 0.55 * seen.template[inside][:, None]
-        under[inside] = (1 - tint) * under[inside] + tint * shade * light
+        under[inside] = (1 - TINT) * under[inside] + TINT * shade * light
     return np.asarray(np.clip(under, 0, 1))
 
 
@@ -382,7 +277,7 @@ def outlines(rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     return edge
 
 
-def _draw(
+def draw_regions(
     axes: Axes,
     seen: Slice,
     pixels: NDArray[np.float64],
@@ -424,7 +319,8 @@ def _write_names(axes: Axes, seen: Slice, rows: NDArray[np.int64], tree: Termino
         )  # fmt: skip
 
 
-def _finish(axes: Axes, atlas: Atlas, seen: Slice, *, bar: bool = True) -> None:
+def finish_plane(axes: Axes, atlas: Atlas, seen: Slice, *, bar: bool = True) -> None:
+    """Fit the axes to a plane and write its directions and, if wanted, a scale bar."""
     axes.set_axis_off()
     left, right, bottom, top = seen.extent
     axes.set_xlim(left, right)
@@ -435,7 +331,8 @@ def _finish(axes: Axes, atlas: Atlas, seen: Slice, *, bar: bool = True) -> None:
     direction_letters(axes, atlas.space.toward[row], atlas.space.toward[column])
 
 
-def _title(figure: Figure, text: str, below: float) -> None:
+def write_title(figure: Figure, text: str, below: float) -> None:
+    """Write a title above a picture of a height [inches]."""
     figure.text(
         0.01, 1 - HEADER / 2 / (below + HEADER), text, color=FOREGROUND, fontsize=10, va="center"
     )

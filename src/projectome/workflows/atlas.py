@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 
 from projectome.atlas.allen import check_anatomy, looks_native, match_template, open_allen
@@ -99,7 +100,7 @@ def open_atlas(
         )
         found = open_labels(labels, table, midline_um=midline_um)
     elif atlas == PHANTOM:
-        found = make_phantom().atlas
+        found = _phantom()
     elif "/" not in atlas and not _is_folder(atlas):
         found = open_brainglobe(atlas, atlas_tree(access=access), version=version)
     else:
@@ -161,6 +162,11 @@ def _at(
         raise NotFoundError(f"{url} has a folder 'atlases' with no atlas in it.")
     shown = ", ".join(f"{url.rstrip('/')}/atlases/{a.name}" for a in listed[:4])
     raise ParameterError(f"{url} holds {len(listed)} atlases. Choose one: {shown} ...")
+
+
+@lru_cache(maxsize=1)
+def _phantom() -> Atlas:
+    return make_phantom().atlas
 
 
 def _is_folder(text: str) -> bool:

@@ -152,8 +152,22 @@ def transform(
     return _volume(source, way, out, labels=what == "labels", size=voxel_size, overwrite=overwrite)
 
 
-def _placed(space: Space, wanted: Space, where: str) -> Space:
+TURN = "Turn it round with --to, or take the registration of that volume."
+
+
+def placed(space: Space, wanted: Space, where: str, *, way_out: str = TURN) -> Space:
     """Return the space wanted where a file does not contradict it.
+
+    Parameters
+    ----------
+    space
+        Of the file.
+    wanted
+        In which it is used.
+    where
+        The file, for the message.
+    way_out
+        What to do about a contradiction.
 
     Raises
     ------
@@ -163,11 +177,15 @@ def _placed(space: Space, wanted: Space, where: str) -> Space:
     unnamed = space.name in ("scan", "")
     known = [t for t in space.toward if t is not None]
     turned = bool(known) and space.toward != wanted.toward
+    if space.expansion not in (1.0, wanted.expansion):
+        raise SpaceMismatchError(
+            f"{where} says that its micrometres are {space.expansion:g} times those of the tissue, "
+            f"and those of {wanted.name!r} are {wanted.expansion:g} times. {way_out}"
+        )
     if (not unnamed and space.name != wanted.name) or turned:
         raise SpaceMismatchError(
-            f"{where} lies in {space.name!r} with axes toward {space.code(meaning='toward')}, but "
-            f"this way starts in {wanted.name!r}, toward {wanted.code(meaning='toward')}. Turn it "
-            "round with --to, or take the registration of that volume."
+            f"{where} lies in {space.name!r} with axes toward {space.code(meaning='toward')}, and "
+            f"{wanted.name!r}, toward {wanted.code(meaning='toward')}, is wanted. {way_out}"
         )
     return wanted
 
@@ -184,7 +202,7 @@ def _points(
     read = read_points(url)
     if read.space.unit != "micrometer":
         raise FormatError(f"{url} holds voxels. Convert its coordinates to micrometres first.")
-    own = Points(read.coordinates, _placed(read.space, way.source, url), read.columns)
+    own = Points(read.coordinates, placed(read.space, way.source, url), read.columns)
     moved = carry_points(own, way)
     into_atlas = way.target == saved.transform.target
     if saved.uncertainty is not None:
@@ -247,7 +265,7 @@ def _skeletons(
     read = read_skeletons(url)
     moved = []
     for item in read:
-        space = _placed(item.skeleton.space, way.source, f"{url}: {item.name}")
+        space = placed(item.skeleton.space, way.source, f"{url}: {item.name}")
         own = replace(item.skeleton, space=space)
         bent = carry_skeleton(own, way, step=step * way.source.expansion)
         moved.append(NamedSkeleton(bent, item.name, np.arange(1, len(bent) + 1)))
@@ -269,7 +287,7 @@ def _volume(
     finest = pyramid[source.level]
     voxel = size or float(min(finest.voxel_size)) * scale
     chosen = _level(pyramid, source, voxel / scale)
-    space = _placed(replace(chosen.space), way.source, source.url)
+    space = placed(replace(chosen.space), way.source, source.url)
     volume = chosen.with_space(space)
     if labels:
         volume = replace(volume, kind="labels")
