@@ -132,3 +132,12 @@ def test_units_of_length(pair):
 def test_unknown_units_are_refused():
     with pytest.raises(ParameterError, match=r"Known: .*micrometer"):
         micrometres_per("furlong")
+
+
+def test_a_span_is_three_lengths_and_no_part_of_what_a_coordinate_means():
+    whole, part = Space(), Space(span=(1.0, 0.0, 5.5))
+    assert whole == part
+    assert hash(whole) == hash(part)
+    for wrong in ((1.0, 2.0), (-1.0, 0.0, 0.0), (float("nan"),) * 3):
+        with pytest.raises(ParameterError, match="three lengths"):
+            Space(span=wrong)

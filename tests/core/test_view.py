@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from projectome.core.affine import itk_geometry
 from projectome.core.box import Box
 from projectome.core.space import OPPOSITE, Space, all_orientations
 from projectome.core.view import crop, reorient
@@ -36,6 +37,33 @@ def places(volume: Volume) -> dict[int, tuple[float, float, float]]:
                 found[:, column] = position[:, axis] * (1 if direction == line else -1)
     values = volume.read().reshape(-1)
     return {int(v): tuple(p) for v, p in zip(values, found.tolist(), strict=True)}
+
+
+def in_itk(volume: Volume, index) -> np.ndarray:
+    """Where ITK sees voxels (z, y, x) [mm]."""
+    placed = itk_geometry(volume.affine, volume.shape)
+    steps = np.asarray(index)[:, ::-1] * placed.spacing
+    return steps @ placed.direction.T + placed.origin
+
+
+@given(st.sampled_from(ORIENTATIONS), st.data())
+def test_itk_sees_a_part_where_it_sees_it_in_the_whole(toward, data):
+    """Also of a part of a part, and whether it is turned before it is cut out or after."""
+    whole = numbered()
+    part = whole
+    for _ in range(2):
+        start = [data.draw(st.integers(0, n - 1)) for n in part.shape]
+        stop = [data.draw(st.integers(a + 1, n)) for a, n in zip(start, part.shape, strict=True)]
+        part = crop(part, Box(tuple(start), tuple(stop)))
+    inside = np.argwhere(np.ones(part.shape, dtype=bool))
+    there = whole.affine.inverse()(part.affine(inside))
+    np.testing.assert_allclose(in_itk(part, inside), in_itk(whole, there), atol=1e-9)
+    turned, of_part = (reorient(v, Space(toward=toward)) for v in (whole, part))
+    inside = np.argwhere(np.ones(of_part.shape, dtype=bool))
+    there = turned.affine.inverse()(of_part.affine(inside))
+    np.testing.assert_allclose(in_itk(of_part, inside), in_itk(turned, there), atol=1e-9)
+    assert part.space == whole.space
+    assert crop(whole, whole.box).space.span is None
 
 
 @pytest.mark.parametrize("toward", ORIENTATIONS, ids="-".join)

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from projectome.core.affine import Affine
+from projectome.core.affine import Affine, itk_geometry
 from projectome.core.box import Box, triple
+from projectome.core.space import Space
 from projectome.core.volume import Volume
 from projectome.errors import ParameterError, ShapeError
 from projectome.imaging.resample import resample
@@ -77,6 +78,17 @@ def test_blocks_equal_the_whole_and_come_lazily(size, kind):
         box = Box(triple(corners[0]), triple(corners[1]))
         np.testing.assert_array_equal(found.read(box), whole[(..., *box.slices)], strict=True)
         np.testing.assert_array_equal(found.read(box, channel=1), whole[1][box.slices])
+
+
+def test_itk_sees_the_result_where_it_sees_the_source():
+    space = Space(toward=("inferior", "anterior", "left"))
+    source = Volume.from_array(np.zeros((6, 9, 12)), voxel_size=(2.0, 1.0, 1.0), space=space)
+    found = resample(source, 3.0)
+    corners = []
+    for seen in (source, found):
+        placed = itk_geometry(seen.affine, seen.shape)
+        corners.append(placed.origin - placed.direction @ placed.spacing / 2)
+    np.testing.assert_allclose(corners[1], corners[0], atol=1e-12)
 
 
 def test_labels_are_taken_at_the_centre_and_never_mixed():

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import subprocess
+import sys
+import zlib
 
 import nibabel as nib
 import nrrd
@@ -13,14 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projectome.core.affine import VOXELS, Affine, itk_geometry
+from projectome.core.box import Box
 from projectome.core.space import Space, all_orientations
 from projectome.core.view import crop
 from projectome.core.volume import Volume
+from projectome.engine.events import BlockDone
 from projectome.errors import OutputBusyError, OutputExistsError, ParameterError, StorageFullError
 from projectome.io.open import open_volume
+from projectome.io.source import VolumeSource
 from projectome.io.volumes import flat_write
 from projectome.io.volumes.nifti_write import write_nifti
 from projectome.io.volumes.nrrd_write import write_nrrd
+from projectome.io.volumes.write import write_volume
+from projectome.workflows.convert import convert
 
 RNG = np.random.default_rng(3)
 VOXELS_ZYX = RNG.integers(0, 2**16, (5, 6, 7), dtype="uint16")
@@ -111,6 +119,46 @@ def test_nibabel_sees_every_orientation(toward, size, shift, tmp_path_factory):
     np.testing.assert_allclose(image.get_qform(coded=True)[0], wanted, atol=1e-5 * scale)
     assert "".join(nib.aff2axcodes(image.affine)) == space.code(meaning="toward")[::-1]
     np.testing.assert_array_equal(np.asarray(image.dataobj), VOXELS_ZYX.T)
+
+
+@pytest.mark.parametrize(("end", "write"), WRITERS)
+@pytest.mark.parametrize("toward", all_orientations()[3::11])
+def test_itk_sees_a_part_where_it_sees_it_in_the_whole(end, write, toward, tmp_path):
+    """The part keeps its place when it goes through files of its own."""
+    space = Space(toward=toward, name="gel", expansion=2.5)
+    whole = volume(space=space)
+    box = Box((1, 0, 2), (4, 2, 5))
+    paths = [str(tmp_path / f"{name}{end}") for name in ("whole", "part", "kept")]
+    part = crop(whole, box)
+    write(whole, paths[0])
+    write(part, paths[1])
+    write_volume(part, str(tmp_path / "part.zarr"))
+    write(open_volume(str(tmp_path / "part.zarr"))[0], paths[2])
+    images = [sitk.ReadImage(path) for path in paths]
+    for index in np.ndindex(*box.shape):
+        z, y, x = (int(i) for i in index)
+        there = images[0].TransformIndexToPhysicalPoint((x + 2, y, z + 1))
+        for image in images[1:]:
+            here = image.TransformIndexToPhysicalPoint((x, y, z))
+            np.testing.assert_allclose(here, there, atol=1e-5)
+            assert image[x, y, z] == images[0][x + 2, y, z + 1]
+    for path in paths[1:]:
+        found = open_volume(path)[0]
+        np.testing.assert_allclose(found.affine.matrix, part.affine.matrix, atol=1e-4)
+        np.testing.assert_allclose(found.space.span, part.space.span, rtol=1e-9)
+    stated = open_volume(paths[1], voxel_size=(3, 2, 1))[0]
+    assert stated.space.span is None
+
+
+@pytest.mark.parametrize("end", [".zarr", ".tif", ".h5", "precomputed"])
+def test_every_format_keeps_the_whole_that_a_part_is_from(end, tmp_path):
+    part = crop(volume(), Box((0, 0, 1), (2, 1, 3)))
+    write_volume(part, str(tmp_path / "part.zarr"))
+    prefix = "precomputed://" if end == "precomputed" else ""
+    place = f"{prefix}{tmp_path / 'copy'}{end if not prefix else ''}"
+    found = convert(VolumeSource(str(tmp_path / "part.zarr")), place)[0]
+    assert found.space.span == part.space.span
+    assert found.space.span is not None
 
 
 def test_the_whole_brain_of_the_notebook(tmp_path):
@@ -322,7 +370,7 @@ def marked(fail_at=None, value=5, base=0):
     return Volume(array, Affine.from_scale((1, 1, 1), target=SPACE))
 
 
-@pytest.mark.parametrize(("end", "write"), PLAIN)
+@pytest.mark.parametrize(("end", "write"), WRITERS)
 def test_the_same_call_goes_on_after_the_last_complete_slab(end, write, tmp_path, monkeypatch):
     path = interrupted(tmp_path, monkeypatch, end, write)
     partial = tmp_path / f".v{end}.partial"
@@ -335,9 +383,11 @@ def test_the_same_call_goes_on_after_the_last_complete_slab(end, write, tmp_path
     assert told == [8 * 72, 10 * 72]
     np.testing.assert_array_equal(open_volume(str(path))[0].read(), marked().read())
     assert [p.name for p in tmp_path.iterdir()] == [f"v{end}"]
+    write(marked(), str(tmp_path / f"w{end}"))
+    assert (tmp_path / f"w{end}").read_bytes() == path.read_bytes()
 
 
-@pytest.mark.parametrize(("end", "write"), PLAIN)
+@pytest.mark.parametrize(("end", "write"), WRITERS)
 def test_another_volume_or_overwrite_starts_over(end, write, tmp_path, monkeypatch):
     for other, options in (
         (marked(value=50), {}),
@@ -352,7 +402,7 @@ def test_another_volume_or_overwrite_starts_over(end, write, tmp_path, monkeypat
         assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("end", "write"), PLAIN)
+@pytest.mark.parametrize(("end", "write"), WRITERS)
 def test_broken_leftovers_start_over(end, write, tmp_path, monkeypatch):
     path = interrupted(tmp_path, monkeypatch, end, write)
     partial = tmp_path / f".v{end}.partial"
@@ -374,12 +424,67 @@ def test_zeros_leave_no_trace_of_what_was_there(tmp_path, monkeypatch):
     assert np.signbit(open_volume(str(tmp_path / "v.nii"))[0].read()).all()
 
 
-@pytest.mark.parametrize(("end", "write"), [WRITERS[1], WRITERS[3]])
-def test_a_compressed_file_leaves_nothing_unfinished(end, write, tmp_path, monkeypatch):
-    path = interrupted(tmp_path, monkeypatch, end, write)
-    assert list(tmp_path.iterdir()) == []
-    write(marked(), str(path))
+@pytest.mark.parametrize("spoilt", [b"", b"6 ", b"\0\n", b"6 99999 1 1\n", b"7 80 1 1\n", b"x\n"])
+def test_marks_that_are_torn_or_not_true_count_for_nothing(spoilt, tmp_path, monkeypatch):
+    path = interrupted(tmp_path, monkeypatch, ".nii.gz", write_nifti)
+    marks = tmp_path / ".v.nii.gz.marks"
+    marks.write_bytes(marks.read_bytes() + spoilt)
+    write_nifti(marked(), str(path))
     np.testing.assert_array_equal(open_volume(str(path))[0].read(), marked().read())
+    marks.write_bytes(b"6 200 9 9\n")  # of a file that is not there
+    write_nifti(marked(), str(path), overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["v.nii.gz"]
+
+
+def test_what_is_compressed_slab_by_slab_is_one_stream(tmp_path, monkeypatch):
+    """Some programs read the first stream of a file alone."""
+    monkeypatch.setattr(flat_write, "SLAB", 2 * 8 * 9 * 2)
+    write_nifti(marked(), str(tmp_path / "v.nii.gz"))
+    write_nifti(marked(), str(tmp_path / "v.nii"))
+    stream = zlib.decompressobj(31)
+    assert (
+        stream.decompress((tmp_path / "v.nii.gz").read_bytes()) == (tmp_path / "v.nii").read_bytes()
+    )
+    assert stream.eof
+    assert stream.unused_data == b""
+
+
+KILLED = """
+import sys, time
+from projectome.io.source import VolumeSource
+from projectome.io.volumes import flat_write
+from projectome.workflows.convert import convert
+flat_write.SLAB = 2**14
+add = flat_write.{body}.add
+def slow(self, slab):
+    add(self, slab)
+    print("slab\\n", end="", flush=True)
+    time.sleep(0.05)
+flat_write.{body}.add = slow
+convert(VolumeSource(sys.argv[1]), sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize(("name", "body"), [("v.nii.gz", "_Packed"), ("v.nrrd", "_Plain")])
+def test_a_killed_file_is_gone_on_with_to_the_same_bytes(name, body, tmp_path, monkeypatch):
+    monkeypatch.setattr(flat_write, "SLAB", 2**14)
+    voxels = RNG.integers(0, 900, (40, 64, 64), dtype="uint16")
+    write_volume(volume(voxels), str(tmp_path / "s.zarr"), levels=1, chunks=(2, 64, 64))
+    out, source = tmp_path / "a" / name, VolumeSource(str(tmp_path / "s.zarr"))
+    command = [sys.executable, "-c", KILLED.format(body=body), source.url, str(out)]
+    out.parent.mkdir()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(5):
+            assert process.stdout.readline() == "slab\n"
+        process.kill()
+    assert not out.exists()
+    told = []
+    convert(source, str(out), on_event=told.append)
+    assert sum(isinstance(event, BlockDone) for event in told) == 40
+    (tmp_path / "b").mkdir()
+    convert(source, str(tmp_path / "b" / name))
+    assert [p.name for p in out.parent.iterdir()] == [name]
+    assert out.read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 def test_two_programs_at_one_output(tmp_path, monkeypatch):

@@ -205,6 +205,8 @@ def itk_geometry(affine: Affine, shape: ArrayLike) -> ItkGeometry:
         The array in the order (x, y, z). Where an axis runs against LPS, the image is placed so
         that its last voxel lies at the zero of that axis: the origin of an untranslated image is
         ``(N - 1) * spacing`` there, and 0 elsewhere. A translation is added along the direction.
+        A part of a volume lies where it does in the whole: there the last voxel of the whole
+        counts (`Space.span`).
 
     Raises
     ------
@@ -232,7 +234,9 @@ def itk_geometry(affine: Affine, shape: ArrayLike) -> ItkGeometry:
     spacing = np.asarray(affine.voxel_size[::-1]) / 1000
     direction = lps_directions(toward[::-1])
     step = direction.sum(axis=0)  # the sign of each image axis
-    corner = np.where(step < 0, (np.asarray(size) - 1) * spacing, 0.0)
+    span = affine.target.span
+    reach = (np.asarray(size) - 1) * spacing if span is None else np.asarray(span[::-1]) / 1000
+    corner = np.where(step < 0, reach, 0.0)
     along = corner + step * np.asarray(affine.translation[::-1]) / 1000
     origin = np.abs(direction) @ along
     return ItkGeometry(

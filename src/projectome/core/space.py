@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import permutations, product
 from typing import Literal, TypeAlias, cast
 
@@ -96,6 +96,11 @@ class Space:
     expansion
         How many micrometres of this space one micrometre of tissue is: 1 for tissue, about 4 for
         a gel expanded fourfold.
+    span
+        From the centre of the first voxel to that of the last one along each axis of the volume
+        that this space was made for; None where that is the volume at hand. By it ITK places parts
+        of a volume as it does the whole (`projectome.core.affine.itk_geometry`). It takes no part
+        in comparisons: a coordinate means the same with it and without.
     """
 
     name: str = "scan"
@@ -103,6 +108,7 @@ class Space:
     toward: Towards = (None, None, None)
     unit: Unit = "micrometer"
     expansion: float = 1.0
+    span: tuple[float, float, float] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.axes) != 3 or len(set(self.axes)) != 3:
@@ -127,6 +133,10 @@ class Space:
             raise ParameterError(
                 f"An expansion factor lies between 0.1 and 100, not {self.expansion!r}."
             )
+        if self.span is not None and not (
+            len(self.span) == 3 and all(math.isfinite(s) and s >= 0 for s in self.span)
+        ):
+            raise ParameterError(f"A span is three lengths, none negative, not {self.span!r}.")
 
     @classmethod
     def voxels(cls, name: str = "voxel") -> Space:

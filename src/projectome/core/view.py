@@ -68,7 +68,7 @@ class View:
 
 
 def crop(volume: Volume, box: Box) -> Volume:
-    """Return a part of a volume; every voxel stays where it lies in the world.
+    """Return a part of a volume; every voxel stays where it lies in the world, for ITK too.
 
     Raises
     ------
@@ -83,7 +83,24 @@ def crop(volume: Volume, box: Box) -> Volume:
     matrix = np.eye(4)
     matrix[:3, 3] = box.start
     step = Affine(matrix, volume.affine.source, volume.affine.source)
-    return replace(volume, array=View(volume.array, box), affine=volume.affine @ step)
+    affine = volume.affine @ step
+    if box != volume.box:
+        affine = affine.with_target(replace(volume.space, span=span_of(volume)))
+    return replace(volume, array=View(volume.array, box), affine=affine)
+
+
+def span_of(volume: Volume) -> tuple[float, float, float]:
+    """Return from which to which voxel centre the whole reaches that a volume is, or is part of.
+
+    Returns
+    -------
+    tuple of float
+        Length along z, y and x [um]; see `projectome.core.space.Space`.
+    """
+    if volume.space.span is not None:
+        return volume.space.span
+    z, y, x = ((n - 1) * size for n, size in zip(volume.shape, volume.voxel_size, strict=True))
+    return z, y, x
 
 
 def reorient(volume: Volume, space: Space) -> Volume:
@@ -121,6 +138,9 @@ def reorient(volume: Volume, space: Space) -> Volume:
     target = replace(volume.space, toward=space.toward)
     turn = signed_permutation(volume.space, target)
     order = triple(np.abs(turn).argmax(axis=1))
+    if volume.space.span is not None:
+        a, b, c = (volume.space.span[axis] for axis in order)
+        target = replace(target, span=(a, b, c))
     z, y, x = (bool(flip) for flip in turn.sum(axis=1) < 0)
     # Voxels of the view to voxels of the array: the same turn, from the last voxel where flipped.
     back = np.eye(4)

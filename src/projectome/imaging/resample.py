@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from projectome.core.affine import Affine
+from projectome.core.view import span_of
 from projectome.core.volume import Array, LazyArray, Volume
 from projectome.errors import ParameterError, ShapeError
 
@@ -21,10 +22,10 @@ MOST = 4096
 def resample(volume: Volume, voxel_size: ArrayLike) -> Volume:
     """Return a volume on a grid of other voxels; nothing is read before `Volume.read`.
 
-    The corner of the first voxel stays where it is. Along each axis, a voxel of an image that is
-    larger than those of the source takes their mean, each with the part of it that it covers; a
-    smaller one is interpolated linearly between their centres. A voxel of labels takes the label
-    at its centre. Blocks of the result equal parts of the whole exactly.
+    The corner of the first voxel stays where it is, for ITK too. Along each axis, a voxel of an
+    image that is larger than those of the source takes their mean, each with the part of it that it
+    covers; a smaller one is interpolated linearly between their centres. A voxel of labels takes
+    the label at its centre. Blocks of the result equal parts of the whole exactly.
 
     Parameters
     ----------
@@ -71,7 +72,8 @@ def resample(volume: Volume, voxel_size: ArrayLike) -> Volume:
     smooth = volume.kind != "labels" and volume.dtype.kind != "b"
     z, y, x = shape.tolist()
     array = Resampled(volume.array, (z, y, x), tuple(scale.tolist()), smooth)
-    affine = Affine.from_scale(size, corner + size / 2, target=volume.space)
+    space = replace(volume.space, span=span_of(volume))
+    affine = Affine.from_scale(size, corner + size / 2, target=space)
     return replace(volume, array=array, affine=affine)
 
 

@@ -95,6 +95,7 @@ def restore_space(said: Any) -> Space:
         toward=tuple(said["toward"]),
         unit=said["unit"],
         expansion=float(said["expansion"]),
+        span=said.get("span"),
     )
 
 

@@ -24,7 +24,9 @@ from projectome.io.volumes.options import (
     chosen_channels,
     name_of,
     own_space,
+    own_span,
     pick_time,
+    space_notes,
 )
 from projectome.io.volumes.placement import Floats, placed, stated
 from projectome.io.volumes.tiff_metadata import DIRECTIONS
@@ -166,15 +168,14 @@ def notes_of(volume: Volume) -> dict[str, object]:
     Returns
     -------
     dict
-        ``kind``, ``expansion`` and ``space``; ``channels`` where there are some; ``toward``
+        ``kind`` and what `space_notes` says; ``channels`` where there are some; ``toward``
         (directions of increasing z, y and x) and ``translation_um`` (z, y, x) where not all
         directions are known, so that a header cannot place the volume.
     """
     space = volume.space
     notes: dict[str, object] = {
         "kind": volume.kind,
-        "expansion": space.expansion,
-        "space": space.name,
+        **space_notes(space),
     }
     if volume.channels:
         notes["channels"] = list(volume.channels)
@@ -296,7 +297,7 @@ def _affine(
         shape = triple(array.shape[-3:])
         columns = np.stack(known, axis=1)
         found: list[Problem] = []
-        affine = placed(columns, facts.origin, shape, found)
+        affine = placed(columns, facts.origin, shape, found, span=own_span(facts.own))
         if toward == UNKNOWN:
             problems += found
         return stated(affine, options.voxel_size, toward)

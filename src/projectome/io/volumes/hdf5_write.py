@@ -16,6 +16,7 @@ from projectome.errors import ParameterError
 from projectome.io import stores
 from projectome.io.volumes.flat_write import check_target
 from projectome.io.volumes.hdf5_file import library
+from projectome.io.volumes.options import space_notes
 from projectome.io.volumes.writer import Progress
 
 DATASET = "data"
@@ -151,8 +152,7 @@ def _attributes(volume: Volume) -> dict[str, object]:
     own: dict[str, object] = {
         "translation_um": list(volume.affine.translation),
         "toward": list(volume.space.toward),
-        "expansion": volume.space.expansion,
-        "space": volume.space.name,
+        **space_notes(volume.space),
         "kind": volume.kind,
     }
     if volume.channels:

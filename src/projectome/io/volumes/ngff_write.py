@@ -1,7 +1,7 @@
 """Metadata documents of an OME-Zarr volume, versions 0.4 and 0.5.
 
 What OME-Zarr has no place for stands beside it under ``projectome``: the kind of the volume, and
-the name and expansion of its space. Anatomical directions stand on the axes, by RFC-4.
+the name, expansion and span of its space. Anatomical directions stand on the axes, by RFC-4.
 
 References
 ----------
@@ -18,6 +18,7 @@ import numpy as np
 
 from projectome.core.space import OPPOSITE, Space
 from projectome.core.volume import Array, Kind
+from projectome.io.volumes.options import space_notes
 from projectome.io.volumes.pyramid import Level
 
 Version: TypeAlias = Literal["0.4", "0.5"]
@@ -88,7 +89,7 @@ def root_documents(
         middle = levels[0].shape[0] // 2
         ome["omero"] = _omero(channels or (name,), windows, middle)
     space = levels[0].affine.target
-    ours = {"kind": kind, "space": space.name, "expansion": space.expansion}
+    ours = {"kind": kind, **space_notes(space)}
     own = {"projectome": ours | ({"provenance": provenance} if provenance else {})}
     if version == "0.4":
         return {".zgroup": encode({"zarr_format": 2}), ".zattrs": encode({**ome, **own})}

@@ -110,6 +110,8 @@ class OpenOptions:
             If the orientation or the expansion is not possible.
         """
         toward = space.toward
+        if self.voxel_size is not None and space.span is not None:
+            space = replace(space, span=None)  # which was counted in other voxels
         if self.orientation is not None and self.meaning is not None:
             toward = Space.from_code(self.orientation, meaning=self.meaning).toward
         expansion = space.expansion if self.expansion is None else self.expansion
@@ -289,17 +291,35 @@ def name_of(url: str) -> str:
     return url.rstrip("/").rsplit("/", 1)[-1] or url
 
 
+def space_notes(space: Space) -> dict[str, object]:
+    """Return what formats have no place for of a space, for `own_space` to read."""
+    notes: dict[str, object] = {"space": space.name, "expansion": space.expansion}
+    return notes if space.span is None else {**notes, "span_um": list(space.span)}
+
+
+def own_span(stated: Mapping[str, object]) -> tuple[float, float, float] | None:
+    """Return the span of the whole that projectome wrote with a part of it, if there is one."""
+    span = stated.get("span_um")
+    if not isinstance(span, list) or len(span) != 3:
+        return None
+    if not all(type(v) in (int, float) and 0 <= v < 1e12 for v in span):
+        return None
+    z, y, x = map(float, span)
+    return z, y, x
+
+
 def own_space(stated: Mapping[str, object], space: Space) -> Space:
-    """Return a space with the name and expansion that projectome wrote beside the format's own.
+    """Return a space with what projectome wrote of it beside the format's own.
 
     Parameters
     ----------
     stated
-        ``space`` and ``expansion``, where they were written.
+        ``space``, ``expansion`` and ``span_um``, where they were written.
     space
         What the format itself says.
     """
     name, expansion = stated.get("space"), stated.get("expansion")
+    space = replace(space, span=own_span(stated))
     if isinstance(name, str) and name:
         space = replace(space, name=name)
     if isinstance(expansion, (int, float)) and 0.1 <= expansion <= 100:

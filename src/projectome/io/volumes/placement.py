@@ -28,7 +28,14 @@ RAS_LPS = np.diag([-1.0, -1.0, 1.0])
 WORD: dict[tuple[int, int], Direction] = {place: word for word, place in LPS.items()}
 
 
-def placed(steps: Floats, origin: Floats, shape: Triple, problems: list[Problem]) -> Affine:
+def placed(
+    steps: Floats,
+    origin: Floats,
+    shape: Triple,
+    problems: list[Problem],
+    *,
+    span: tuple[float, float, float] | None = None,
+) -> Affine:
     """Return the affine of an array whose place in the LPS frame is known.
 
     Parameters
@@ -41,6 +48,8 @@ def placed(steps: Floats, origin: Floats, shape: Triple, problems: list[Problem]
         Voxels an axis, (z, y, x).
     problems
         Gets one more if the grid is rotated or sheared.
+    span
+        Of the whole that the array is a part of [um], see `projectome.core.space.Space`.
 
     Returns
     -------
@@ -58,9 +67,10 @@ def placed(steps: Floats, origin: Floats, shape: Triple, problems: list[Problem]
     off = np.abs(steps - straight) @ np.maximum(0, np.asarray(shape) - 1)
     if float(off.max()) <= ALONG * float(size.min()) and signs.all():
         z, y, x = (WORD[row, int(sign)] for row, sign in zip(rows, signs, strict=True))
-        corner = np.where(signs < 0, (np.asarray(shape) - 1) * size, 0.0)
+        reach = (np.asarray(shape) - 1) * size if span is None else np.asarray(span)
+        corner = np.where(signs < 0, reach, 0.0)
         translation = signs * (origin[list(rows)] - corner)
-        return Affine.from_scale(size, translation, target=Space(toward=(z, y, x)))
+        return Affine.from_scale(size, translation, target=Space(toward=(z, y, x), span=span))
     angle = float(np.degrees(np.arccos(np.clip(np.abs(cosines[rows, range(3)]), 0, 1))).max())
     problems.append(
         Problem(

@@ -18,6 +18,7 @@ from projectome.errors import ParameterError
 from projectome.io import stores
 from projectome.io.sharded import Sharding
 from projectome.io.volumes.ngff_write import encode
+from projectome.io.volumes.options import space_notes
 from projectome.io.volumes.precomputed_info import (
     DATA_TYPES,
     LARGEST_SIZE,
@@ -238,8 +239,7 @@ class PrecomputedWriter(PyramidWriter):
         space = self.affine.target
         own: dict[str, object] = {
             "kind": self.kind,
-            "space": space.name,
-            "expansion": space.expansion,
+            **space_notes(space),
             "toward": list(space.toward),
         }
         if self.channels:

@@ -7,6 +7,7 @@ could be believed (its resolution is one of print), so that the user has to give
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import threading
@@ -404,6 +405,8 @@ def _own(facts: TiffFacts) -> dict[str, object]:
         own["expansion"] = float(facts.own.get("expansion", ""))
     except ValueError:
         own.pop("expansion", None)
+    with contextlib.suppress(ValueError):
+        own["span_um"] = [float(v) for v in facts.own.get("span_um", "").split()]
     return own
 
 

@@ -103,6 +103,8 @@ def _metadata(volume: Volume, name: str) -> dict[str, object]:
         "space": holdable(volume.space.name),
         "kind": volume.kind,
     }
+    if volume.space.span is not None:
+        notes["span_um"] = " ".join(map(repr, volume.space.span))
     channels = [holdable(channel) for channel in volume.channels]
     names = {"Channel": {"Name": channels}} if channels else {}
     # A random UUID, which is the default, would make every file another one.
