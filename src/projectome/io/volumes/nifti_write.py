@@ -37,8 +37,8 @@ def write_nifti(
     volume
         What to write.
     path
-        Local path that ends in ``.nii``, or in ``.nii.gz`` for a compressed file. An uncompressed
-        file that was left unfinished is gone on with, a compressed one starts over.
+        Local path that ends in ``.nii``, or in ``.nii.gz`` for a compressed file. One that was
+        left unfinished is gone on with.
     overwrite
         Replace a file that is there, and start over.
     on_progress

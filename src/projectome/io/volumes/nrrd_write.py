@@ -39,8 +39,8 @@ def write_nrrd(
     path
         Local path that ends in ``.nrrd``.
     compressed
-        Whether the voxels are compressed with gzip. An uncompressed file that was left unfinished
-        is gone on with, a compressed one starts over.
+        Whether the voxels are compressed with gzip. A file that was left unfinished is gone on
+        with, either way.
     overwrite
         Replace a file that is there, and start over.
     on_progress
