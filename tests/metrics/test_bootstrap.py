@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projectome.errors import ParameterError, ShapeError
-from projectome.metrics.bootstrap import interval, ratio
+from projectome.metrics.bootstrap import interval, interval_of_sums, ratio
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=40), st.integers(0, 9))
@@ -67,3 +67,39 @@ def test_wrong_calls_name_the_way_out():
         interval(lambda index: 0.0)
     with pytest.raises(ShapeError, match=r"\(N, K\)"):
         interval(np.zeros((2, 2, 2)))
+
+
+def test_samples_are_drawn_apart():
+    # Two neurons that are all right, and traced trees of which half is: recall has no spread.
+    rows = np.array([[1.0, 1, 0, 0]] * 2 + [[0, 0, 1.0, 1], [0, 0, 0, 1]] * 5)
+    strata = np.repeat([0, 1], [2, 10])
+
+    def both(sums):
+        assert sums[1] == 2
+        assert sums[3] == 10
+        return sums[0] / sums[1] * sums[2] / sums[3]
+
+    found = interval(rows, lambda drawn: both(drawn.sum(axis=0)), strata=strata, resamples=400)
+    quick = interval_of_sums(rows, both, strata=strata)
+    for one in (found, quick):
+        assert (one.value, one.n) == (0.5, 12)
+        assert one.low == pytest.approx(0.2, abs=0.11)
+        assert one.high == pytest.approx(0.8, abs=0.11)
+    assert quick == interval_of_sums(rows, both, strata=strata)
+    # One neuron says nothing about the spread of neurons.
+    alone = interval_of_sums(rows[1:], lambda sums: sums[0], strata=strata[1:])
+    assert np.isnan([alone.low, alone.high]).all()
+    assert np.isnan(interval(rows[1:], lambda drawn: 1.0, strata=strata[1:]).low)
+    for call in (interval, interval_of_sums):
+        with pytest.raises(ShapeError, match="12 units need one stratum each"):
+            call(rows, lambda drawn: 1.0, strata=[0, 1])
+
+
+def test_sums_have_the_interval_of_their_rows():
+    rows = np.random.default_rng(5).uniform(0, 1, (40, 2)) * [1, 2]
+    rows[3] = np.nan
+    one = interval(rows, ratio, resamples=6000)
+    two = interval_of_sums(rows, lambda sums: sums[0] / sums[1], resamples=6000)
+    assert (two.value, two.n) == (pytest.approx(one.value), 39)
+    assert (two.low, two.high) == pytest.approx((one.low, one.high), abs=0.01)
+    assert np.isnan(interval_of_sums(np.empty((0, 2)), lambda sums: 1.0).value)

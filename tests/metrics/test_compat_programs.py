@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from neurites import SPACE, straight
+from neurites import SPACE, grown_tree, moved, straight
 
 from projectome.core.volume import Volume
 from projectome.errors import ParameterError
@@ -29,14 +29,35 @@ def test_labels_along_skeletons():
     labels[..., :21] = 1
     volume = Volume.from_array(labels, voxel_size=(1, 1, 1), space=SPACE)
     neurons = [LINE, straight(0, 20, y=25.0, step=1.0)]
-    summary = LABEL_PROGRAMS["segmentation-skeleton-metrics-5.9.14"](neurons, volume)
+    found = LABEL_PROGRAMS["segmentation-skeleton-metrics-5.9.14"](neurons, volume)
+    summary = found.figures
     assert summary["Edge Accuracy"] == 100  # half of the first is omitted: filled, and not seen
     assert summary["SWC Run Length"] == pytest.approx((40**2 + 20**2) / 60)
-    run = LABEL_PROGRAMS["funlib"]([LINE], volume)
+    assert [row["SWC Run Length"] for row in found.rows] == [40, 20]
+    run = LABEL_PROGRAMS["funlib"]([LINE], volume).figures
     assert run == pytest.approx(
         {"expected_run_length": 10, "merging_segments": 0, "split_edges": 0}
     )
-    assert LABEL_PROGRAMS["funlib"](neurons, volume)["merging_segments"] == 1
-    assert LABEL_PROGRAMS["segmentation-skeleton-metrics-5.9.14"]([], volume) == {}
+    both = LABEL_PROGRAMS["funlib"](neurons, volume)
+    assert both.figures["merging_segments"] == 1
+    assert LABEL_PROGRAMS["segmentation-skeleton-metrics-5.9.14"]([], volume).figures == {}
     with pytest.raises(ParameterError, match=r"outside of.*crop"):
         LABEL_PROGRAMS["funlib"]([straight(0, 50, step=1.0)], volume)
+
+
+def test_rows_of_funlib_add_up_to_its_figure():
+    rng = np.random.default_rng(0)
+    neurons = [grown_tree(seed, 80) for seed in range(4)]
+    low = np.concatenate([n.coordinates for n in neurons]).min(axis=0) - 1
+    neurons = [moved(neuron, -low) for neuron in neurons]
+    size = np.ceil(np.concatenate([n.coordinates for n in neurons]).max(axis=0) / 8).astype(int) + 1
+    labels = np.kron(rng.integers(0, 40, size), np.ones((8, 8, 8), int)).astype(np.uint16)
+    found = LABEL_PROGRAMS["funlib"](
+        neurons, Volume.from_array(labels, voxel_size=(1, 1, 1), space=SPACE)
+    )
+    runs = [row["expected_run_length"] for row in found.rows]
+    assert 0 < found.figures["expected_run_length"] < 160
+    assert np.average(runs, weights=found.weights) == pytest.approx(
+        found.figures["expected_run_length"], rel=1e-5
+    )
+    assert sum(row["split_edges"] for row in found.rows) == found.figures["split_edges"]

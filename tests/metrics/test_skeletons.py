@@ -73,6 +73,7 @@ def test_a_split_over_a_gap_counts_cable_once():
     assert (total.gaps, total.splits) == (1, 1)
     np.testing.assert_allclose(scores.split_points, [[5, 5, 49.5]])
     np.testing.assert_allclose(scores.gap_points, [[5, 5, 49.5]])
+    np.testing.assert_allclose(scores.gap_um, [20])
 
 
 def test_every_run_of_a_label_counts():

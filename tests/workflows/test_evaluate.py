@@ -353,6 +353,99 @@ def test_what_the_user_says_of_both_files(tmp_path):
     assert scores.errors == ()
 
 
+def bare(scores):
+    """Names of figures without an interval."""
+    return [f.name for f in scores.figures if not (math.isfinite(f.low) and f.low <= f.high)]
+
+
+def test_every_figure_of_volumes_has_an_interval(save):
+    truth, found = rods(), np.roll(rods(), 1, axis=2)
+    found[found == 3] = 0
+    files = save("truth", truth, kind="labels"), save("found", found, kind="labels")
+    assert bare(score("labels", *files)) == []
+    masks = save("m", (truth > 0).astype(np.uint8)), save("n", (found > 0).astype(np.uint8))
+    assert bare(score("voxels", *masks)) == []
+    chance = save("chance", (0.7 * (found > 0) + 0.1).astype(np.float32))
+    ranked = score("voxels", masks[0], chance)
+    assert bare(ranked) == []
+    assert by_name(ranked)["average precision"].of == "blocks"
+    classes = score("voxels", save("c", truth.astype(np.uint16)), save("d", found))
+    assert bare(classes) == []
+    assert classes["smallest Dice"] == 0
+
+
+def test_every_figure_of_tables_has_an_interval(cells, tmp_path):
+    assert bare(score("points", *cells, distance=10)) == []
+    names = [f"{part}_{axis}_um" for part in ("start", "end") for axis in "zyx"]
+    low = np.arange(30.0).reshape(10, 3) * 20
+    table = pd.DataFrame(np.hstack([low, low + 10]), columns=names)
+    table.assign(id=range(10), **{"class": ["a", "b"] * 5}).to_csv(tmp_path / "t.csv", index=False)
+    table["end_x_um"] += np.arange(10) / 2
+    score_of = np.linspace(0.9, 0.1, 9)
+    kept = table[1:].assign(score=score_of, id=range(1, 10), **{"class": ["a", "b", "b"] * 3})
+    kept.to_csv(tmp_path / "f.csv", index=False)
+    boxes = score("boxes", tmp_path / "t.csv", tmp_path / "f.csv")
+    assert bare(boxes) == []
+    # All found are true, the surest nearest to the truth: precision 1 up to the recall reached.
+    # The k-th of nine is 10 + k / 2 long where 10 is right: IoU 10 / (10 + k / 2), and k misses it.
+    overlap = 10 / (10 + np.arange(1, 10) / 2)
+    assert boxes["mean overlap of matches"] == pytest.approx(overlap.mean())
+    expected = np.mean([(overlap >= t).sum() / 10 for t in np.arange(0.5, 0.96, 0.05).round(2)])
+    assert boxes["average precision, mean of 0.5 to 0.95"] == pytest.approx(expected)
+    items = pd.read_csv(tmp_path / "t.csv")[1:]
+    items.to_csv(tmp_path / "t.csv", index=False)
+    classes = score("classes", tmp_path / "t.csv", tmp_path / "f.csv")
+    assert bare(classes) == []
+    places = np.random.default_rng(2).uniform(0, 90, (12, 3))
+    for name, points in (("a", places), ("b", places + np.arange(12)[:, None] / 9)):
+        path = tmp_path / f"{name}.parquet"
+        projectome.write_points(Points(points, Space(), {"id": np.arange(12)}), path)
+    marks = score("landmarks", tmp_path / "a.parquet", tmp_path / "b.parquet")
+    assert bare(marks) == ["largest error [um]"]
+    assert all(figure.n == 12 for figure in marks.figures)
+
+
+def test_every_figure_of_trees_has_an_interval(tmp_path, save):
+    rng = np.random.default_rng(0)
+    for side, step in (("truth", 0.0), ("found", 1.0)):
+        (tmp_path / side).mkdir()
+        for k, y in enumerate((5, 17, 29, 41)):
+            if side == "found" and k == 3:
+                continue
+            trunk = np.stack([np.full(32, 8.0), np.full(32, y + step * k), np.arange(4.0, 36)], 1)
+            twig = np.stack([np.arange(9.0, 15), np.full(6, y + step * k), np.full(6, 20.0)], 1)
+            parent = np.concatenate([np.arange(-1, 31), [16], np.arange(32, 37)])
+            one = Skeleton(np.concatenate([trunk, twig]), parent, Space())
+            projectome.write_swc(one, tmp_path / side / f"n{k}.swc")
+    trees = score("trees", tmp_path / "truth", tmp_path / "found", distance=1.5)
+    assert bare(trees) == []
+    figures = by_name(trees)
+    assert (figures["length F1"].n, figures["length F1"].of) == (7, "neurons and trees")
+    # The last neuron is missed, the third lies 2 um aside: two of four branchings are found.
+    assert trees["bifurcation recall"] == 0.5
+    assert trees["bifurcation precision"] == pytest.approx(2 / 3)
+    assert trees["bifurcation F1"] == pytest.approx(4 / 7)
+    assert trees["optimal path recall"] == pytest.approx(0.5)
+    assert trees["branching with path (like DIADEM) recall"] == pytest.approx(0.5)
+    assert [row["neuron"] for row in trees.table] == ["n0", "n1", "n2", "n3"]
+    assert [row["bifurcations_missed"] for row in trees.table] == [0, 0, 1, 1]
+    labels = (rng.random((20, 48, 40)) > 0.3).astype(np.uint8)
+    along = save("noise", labels, kind="labels")
+    skeletons = score("skeletons", tmp_path / "truth", along)
+    assert bare(skeletons) == []
+    program = score(
+        "skeletons", tmp_path / "truth", along, compat="segmentation-skeleton-metrics-5.9.14"
+    )
+    assert [row["neuron"] for row in program.table] == ["n0", "n1", "n2", "n3"]
+    assert by_name(program)["Edge Accuracy"].n == 4
+    named = score("trees", tmp_path / "truth", tmp_path / "found", distance=1.5, compat="vaa3d")
+    assert [row["neuron"] for row in named.table] == ["n0", "n1", "n2"]
+    assert by_name(named)["dist_allnodes, mean of neurons"].value == pytest.approx(
+        np.mean([row["dist_allnodes"] for row in named.table])
+    )
+    assert by_name(named)["dist_allnodes, mean of neurons"].n == 3
+
+
 def test_trees_and_skeletons_as_other_programs_score_them(tmp_path):
     whole = np.stack([np.full(41, 5.0), np.full(41, 5.0), np.arange(41.0)], axis=1)
     for name, line in (("truth", whole), ("found", whole[:21])):

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from projectome.core.affine import are_places
 from projectome.errors import ParameterError, ShapeError
-from projectome.metrics.detection import match_candidates
+from projectome.metrics.detection import candidate_hits, match_candidates
 from projectome.metrics.labels import THRESHOLDS
 from projectome.metrics.matching import best_matching
 from projectome.metrics.voxels import Curve
@@ -119,6 +120,26 @@ def box_curve(
     return match_candidates(rows, columns, scores, true=len(a))
 
 
+def box_hits(
+    truth: ArrayLike, found: ArrayLike, scores: ArrayLike, *, threshold: float = 0.5
+) -> NDArray[np.bool_]:
+    """Say which found boxes are hits, shape (M,), the surest being matched first.
+
+    Parameters
+    ----------
+    truth, found, scores, threshold
+        As for `box_curve`.
+
+    Raises
+    ------
+    ParameterError
+        As `match_boxes`, or if a score is NaN.
+    """
+    a, b = boxes(truth, "A true box"), boxes(found, "A found box")
+    rows, columns, _ = overlaps(a, b, _checked(threshold))
+    return candidate_hits(rows, columns, scores)
+
+
 def mean_average_precision(
     truth: ArrayLike,
     found: ArrayLike,
@@ -144,7 +165,7 @@ def boxes(values: ArrayLike, what: str = "A box") -> NDArray[np.float64]:
     Raises
     ------
     ParameterError
-        If a coordinate is not finite, or a box has no volume.
+        If a coordinate is not finite or out of reach, or a box has no volume.
     ShapeError
         If the array has another shape.
     """
@@ -153,7 +174,7 @@ def boxes(values: ArrayLike, what: str = "A box") -> NDArray[np.float64]:
         return np.empty((0, 2, 3))
     if array.ndim != 3 or array.shape[1:] != (2, 3):
         raise ShapeError(f"Boxes are an array (N, 2, 3): start and stop; not {array.shape}.")
-    flat = ~(array[:, 1] > array[:, 0]).all(axis=1) | ~np.isfinite(array).all(axis=(1, 2))
+    flat = ~(array[:, 1] > array[:, 0]).all(axis=1) | ~are_places(array.reshape(-1, 6))
     if flat.any():
         first = int(np.flatnonzero(flat)[0])
         raise ParameterError(

@@ -130,22 +130,61 @@ def match_candidates(
     Detections are taken by falling score, and each either lengthens an augmenting path or is false:
     what a matching covers is a matroid, so that a detection once matched stays matched.
     """
+    hits = candidate_hits(rows, columns, scores)
+    return ranked_curve(np.asarray(scores, np.float64), hits, true)
+
+
+def candidate_hits(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], scores: ArrayLike
+) -> NDArray[np.bool_]:
+    """Say which detections are hits, the surest being matched first.
+
+    Parameters
+    ----------
+    rows, columns, scores
+        As for `match_candidates`.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        Shape (M,): those from any score on are as many as the largest matching of these has.
+
+    Raises
+    ------
+    ParameterError
+        If a score is NaN.
+    """
     values = np.asarray(scores, np.float64)
     if np.isnan(values).any():
         raise ParameterError(
             f"{int(np.isnan(values).sum())} detections have no score (NaN). Give every detection "
             "one, or none."
         )
-    order = np.argsort(-values, kind="stable")
     links: list[list[int]] = [[] for _ in values]
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
         links[column].append(row)
     owner: dict[int, int] = {}
     held: dict[int, int] = {}
-    hits = [_augment(column, links, owner, held) for column in order.tolist()]
-    falling = values[order]
+    hits = np.zeros(len(values), bool)
+    for column in np.argsort(-values, kind="stable").tolist():
+        hits[column] = _augment(column, links, owner, held)
+    return hits
+
+
+def ranked_curve(scores: NDArray[np.float64], hits: NDArray[np.bool_], true: int) -> Curve:
+    """Return precision and recall over the scores of detections of which the hits are known.
+
+    Parameters
+    ----------
+    scores, hits
+        Shape (M,).
+    true
+        Number of true items.
+    """
+    order = np.argsort(-scores, kind="stable")
+    falling = scores[order]
     last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True)[: len(falling)])
-    return curve_of(falling[last], np.cumsum(hits, dtype=np.int64)[last], last + 1, true)
+    return curve_of(falling[last], np.cumsum(hits[order], dtype=np.int64)[last], last + 1, true)
 
 
 def _augment(

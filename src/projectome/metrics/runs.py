@@ -163,6 +163,8 @@ class SkeletonScores:
         Shape (S, 3): where labels change, (z, y, x) [um].
     gap_points
         Shape (G, 3): the middles of gaps and truncations, the longest first [um].
+    gap_um
+        Shape (G,): their lengths [um of the space].
     merge_sites
         For each merged label the joins that connect its neurons by the shortest ways.
     merge_um
@@ -173,6 +175,7 @@ class SkeletonScores:
     neurons: tuple[RunScores, ...]
     split_points: NDArray[np.float64]
     gap_points: NDArray[np.float64]
+    gap_um: NDArray[np.float64]
     merge_sites: tuple[MergeSite, ...]
     merge_um: float
 
@@ -262,11 +265,13 @@ def score_runs(truth: Sequence[Skeleton], cut: Cut, *, merge_um: float) -> Skele
     splits = _sums(neuron[changed.piece], changed.count, len(truth))
     sites = _merge_sites(names, table, segment, cut.middle[kept])
     neurons = table.scores(splits.astype(np.int64))
+    gap_points, gap_um = _gap_points(table, run, cut.middle[kept], length)
     return SkeletonScores(
         total=_total(neurons, len(sites)),
         neurons=neurons,
         split_points=read_only(np.repeat(changed.place, changed.count, axis=0)),
-        gap_points=read_only(_gap_points(table, run, cut.middle[kept], length)),
+        gap_points=read_only(gap_points),
+        gap_um=read_only(gap_um),
         merge_sites=sites,
         merge_um=float(merge_um),
     )
@@ -362,14 +367,15 @@ def _gap_points(
     run: NDArray[np.int64],
     middle: NDArray[np.float64],
     length: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return the centre of the cable of each gap, the longest first."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the centre of the cable of each gap, the longest first, and their lengths."""
     centre = (
         np.stack([np.bincount(run, middle[:, axis] * length) for axis in range(3)], axis=1)
         / np.maximum(table.run_length, np.finfo(np.float64).tiny)[:, None]
     )
     gaps = np.flatnonzero(table.run_is_gap)
-    return centre[gaps[np.argsort(-table.run_length[gaps], kind="stable")]]
+    ordered = gaps[np.argsort(-table.run_length[gaps], kind="stable")]
+    return centre[ordered], table.run_length[ordered]
 
 
 def _merge_sites(

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from projectome.core.affine import read_only
 from projectome.core.skeleton import Skeleton
 from projectome.metrics.samples import Samples, check_distance, common_space, cut, share
 from projectome.morphology.nearest import Cable
@@ -44,6 +45,10 @@ class OneWay:
         Largest distance [um] (the directed Hausdorff distance).
     length_um
         Length of the cable [um].
+    skeletons
+        Shape (N, 4), what each skeleton of the forest adds: its length, the integral of the
+        distance along it, and both of the part that lies apart [um, um2, um, um2]. Sums of the
+        columns give the figures.
     """
 
     esa_um: float
@@ -51,6 +56,7 @@ class OneWay:
     pds: float
     max_um: float
     length_um: float
+    skeletons: NDArray[np.float64] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,32 +120,64 @@ def distance_scores(
     check_distance(threshold_um, "threshold_um")
     common_space(truth, traced)
     a, b = (cut(forest, longest_um=step_um) for forest in (truth, traced))
-    there = _one_way(a, Cable.of(traced).nearest(a.points).distance, threshold_um)
-    back = _one_way(b, Cable.of(truth).nearest(b.points).distance, threshold_um)
-    apart = [way.dsa_um for way in (there, back) if way.dsa_um > 0]
-    known = [way.pds for way in (there, back) if not math.isnan(way.pds)]
-    undefined = math.isnan(there.dsa_um) or math.isnan(back.dsa_um)
+    there = _one_way(a, len(truth), Cable.of(traced).nearest(a.points).distance, threshold_um)
+    back = _one_way(b, len(traced), Cable.of(truth).nearest(b.points).distance, threshold_um)
+    sums = np.stack([way.skeletons.sum(axis=0) for way in (there, back)])
+    esa, dsa, pds = combined(sums)
     return DistanceScores(
         truth_to_traced=there,
         traced_to_truth=back,
-        esa_um=(there.esa_um + back.esa_um) / 2,
-        dsa_um=math.nan if undefined else sum(apart) / max(1, len(apart)),
-        pds=sum(known) / len(known) if known else math.nan,
+        esa_um=esa,
+        dsa_um=dsa,
+        pds=pds,
         threshold_um=float(threshold_um),
     )
 
 
-def _one_way(samples: Samples, distance: NDArray[np.float64], threshold: float) -> OneWay:
-    length = float(samples.length.sum())
+def combined(sums: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return ESA [um], DSA [um] and PDS of two forests from what their skeletons add up to.
+
+    Parameters
+    ----------
+    sums
+        Shape (2, 4): for both directions the sums of `OneWay.skeletons`.
+
+    Returns
+    -------
+    tuple of float
+        As in `DistanceScores`.
+    """
+    length, integral, far, apart = sums.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        esa = integral / length
+        shares = np.minimum(far / length, 1)
+        dsa = np.where(far > 0, apart / far, 0.0)
+    if not np.isfinite(esa).all():
+        esa = dsa = np.full(2, math.nan)
+    known = shares[length > 0]
+    lying = dsa[dsa > 0]
+    mean = math.nan if np.isnan(dsa).any() else float(lying.sum()) / max(1, len(lying))
+    return float(esa.mean()), mean, float(known.mean()) if len(known) else math.nan
+
+
+def _one_way(
+    samples: Samples, skeletons: int, distance: NDArray[np.float64], threshold: float
+) -> OneWay:
     apart = distance >= threshold
-    far = float(samples.length[apart].sum())
-    if not len(distance) or not np.isfinite(distance).all():
-        return OneWay(math.nan, math.nan, share(far, length), math.nan, length)
     weighted = samples.length * distance
+    columns = (samples.length, weighted, samples.length * apart, np.where(apart, weighted, 0.0))
+    table = np.stack(
+        [np.bincount(samples.owner, each, minlength=skeletons) for each in columns], axis=1
+    )
+    length, integral, far, far_integral = (float(v) for v in table.sum(axis=0))
+    if not len(distance) or not np.isfinite(distance).all():
+        nan = math.nan
+        return OneWay(nan, nan, share(far, length), nan, length, read_only(table))
     return OneWay(
-        esa_um=float(weighted.sum() / length),
-        dsa_um=float(weighted[apart].sum() / far) if far > 0 else 0.0,
+        esa_um=integral / length,
+        dsa_um=far_integral / far if far > 0 else 0.0,
         pds=share(far, length),
         max_um=float(distance.max()),
         length_um=length,
+        skeletons=read_only(table),
     )

@@ -38,6 +38,8 @@ class NodeMatch:
         Shape (N - K, 3), the true nodes without a match, (z, y, x) [um].
     false
         Shape (M - K, 3), the traced nodes without one.
+    by_truth, by_traced
+        Shape (skeletons, 2): of each true, or traced, skeleton its matched and all its nodes.
     """
 
     truth: int
@@ -49,6 +51,8 @@ class NodeMatch:
     mean_error_um: float
     missed: NDArray[np.float64]
     false: NDArray[np.float64]
+    by_truth: NDArray[np.int64]
+    by_traced: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,10 +78,10 @@ class NodeScores:
 
 
 class _Matched(NamedTuple):
-    """Nodes of one kind on both sides: their numbers, and what was matched or not."""
+    """Nodes of one kind: matched and all of each skeleton on both sides, gaps, and the rest."""
 
-    truth: int
-    traced: int
+    truth: NDArray[np.int64]
+    traced: NDArray[np.int64]
     gaps: NDArray[np.float64]
     missed: NDArray[np.float64]
     false: NDArray[np.float64]
@@ -113,37 +117,55 @@ def node_scores(
     check_distance(distance_um)
     common_space(truth, traced)
     kinds: tuple[NodeKind, ...] = ("bifurcation", "termination")
-    forks, tips = (
-        _matched(critical_nodes(truth, kind), critical_nodes(traced, kind), distance_um)
-        for kind in kinds
-    )
+    forks, tips = (_matched(truth, traced, kind, distance_um) for kind in kinds)
     both = _Matched(
         forks.truth + tips.truth,
         forks.traced + tips.traced,
-        *(np.concatenate(pair) for pair in zip(forks[2:], tips[2:], strict=True)),
+        np.concatenate([forks.gaps, tips.gaps]),
+        np.concatenate([forks.missed, tips.missed]),
+        np.concatenate([forks.false, tips.false]),
     )
     return NodeScores(_scored(forks), _scored(tips), _scored(both), float(distance_um))
 
 
 def critical_nodes(forest: Sequence[Skeleton], kind: NodeKind) -> NDArray[np.float64]:
     """Return where trees branch or end, shape (N, 3) [um]; nodes without an edge do neither."""
+    return _nodes(forest, kind)[0]
+
+
+def _nodes(
+    forest: Sequence[Skeleton], kind: NodeKind
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return where trees branch or end, and of which skeleton each is."""
     parts = [np.empty((0, 3))]
     for skeleton in forest:
         here = skeleton.degree >= 3 if kind == "bifurcation" else skeleton.degree == 1
         parts.append(skeleton.coordinates[here])
-    return np.concatenate(parts)
+    owner = np.repeat(np.arange(len(forest)), [len(part) for part in parts[1:]])
+    return np.concatenate(parts), owner
 
 
-def _matched(a: NDArray[np.float64], b: NDArray[np.float64], distance: float) -> _Matched:
+def _matched(
+    truth: Sequence[Skeleton], traced: Sequence[Skeleton], kind: NodeKind, distance: float
+) -> _Matched:
+    (a, of_a), (b, of_b) = _nodes(truth, kind), _nodes(traced, kind)
     scores = match_points(a, b, distance_um=distance)
-    alone = [np.ones(len(points), bool) for points in (a, b)]
-    for side, mine in zip(alone, scores.pairs.T, strict=True):
-        side[mine] = False
-    return _Matched(len(a), len(b), scores.distances, a[alone[0]], b[alone[1]])
+    counts, alone = [], []
+    for points, owner, size, mine in (
+        (a, of_a, len(truth), scores.pairs[:, 0]),
+        (b, of_b, len(traced), scores.pairs[:, 1]),
+    ):
+        hits = np.bincount(owner[mine], minlength=size)
+        counts.append(np.stack([hits, np.bincount(owner, minlength=size)], axis=1))
+        free = np.ones(len(points), bool)
+        free[mine] = False
+        alone.append(points[free])
+    return _Matched(counts[0], counts[1], scores.distances, alone[0], alone[1])
 
 
 def _scored(found: _Matched) -> NodeMatch:
-    n, m, hits = found.truth, found.traced, len(found.gaps)
+    n, m = int(found.truth[:, 1].sum()), int(found.traced[:, 1].sum())
+    hits = len(found.gaps)
     return NodeMatch(
         truth=n,
         traced=m,
@@ -154,4 +176,6 @@ def _scored(found: _Matched) -> NodeMatch:
         mean_error_um=float(found.gaps.sum()) / hits if hits else math.nan,
         missed=read_only(found.missed),
         false=read_only(found.false),
+        by_truth=read_only(found.truth),
+        by_traced=read_only(found.traced),
     )

@@ -8,12 +8,14 @@ branching and each end whether it is there, at the right length of cable from wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from projectome.core.affine import read_only
 from projectome.core.skeleton import Skeleton
 from projectome.errors import ParameterError
 from projectome.metrics.samples import check_distance, common_space, f1, share, subdivided
@@ -38,6 +40,9 @@ class PathScores:
         Number of walks: tips that are no roots.
     distance_um
         How far from a walk the other forest may run [um].
+    by_truth, by_traced
+        Shape (skeletons, 2): of the walks of each true, or traced, skeleton the length that could
+        be followed, and all [um].
     """
 
     recall: float
@@ -46,6 +51,8 @@ class PathScores:
     truth_walks: int
     traced_walks: int
     distance_um: float
+    by_truth: NDArray[np.float64] = field(compare=False, repr=False)
+    by_traced: NDArray[np.float64] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,9 @@ class BranchingScores:
         Counts of nodes and of those found.
     distance_um
         Farthest that nodes may lie apart [um].
+    by_truth, by_traced
+        Shape (skeletons, 2): of each true, or traced, skeleton the weights of the nodes found, and
+        of all.
     """
 
     recall: float
@@ -75,6 +85,8 @@ class BranchingScores:
     traced_nodes: int
     traced_found: int
     distance_um: float
+    by_truth: NDArray[np.float64] = field(compare=False, repr=False)
+    by_traced: NDArray[np.float64] = field(compare=False, repr=False)
 
 
 def path_scores(
@@ -115,9 +127,12 @@ def path_scores(
     """
     check_distance(distance_um)
     common_space(truth, traced)
-    recall, n = _followed(truth, traced, distance_um)
-    precision, m = _followed(traced, truth, distance_um)
-    return PathScores(recall, precision, f1(recall, precision), n, m, float(distance_um))
+    there, n = _followed(truth, traced, distance_um)
+    back, m = _followed(traced, truth, distance_um)
+    recall, precision = _share(there), _share(back)
+    return PathScores(
+        recall, precision, f1(recall, precision), n, m, float(distance_um), there, back
+    )
 
 
 def branching_scores(
@@ -168,11 +183,26 @@ def branching_scores(
     if not path_tolerance >= 0:
         raise ParameterError(f"path_tolerance is a share of 0 or more, not {path_tolerance!r}.")
     common_space(truth, traced)
-    recall, found, n = _branchings(truth, traced, distance_um, path_tolerance)
-    precision, back, m = _branchings(traced, truth, distance_um, path_tolerance)
+    there, found, n = _branchings(truth, traced, distance_um, path_tolerance)
+    back, right, m = _branchings(traced, truth, distance_um, path_tolerance)
+    recall, precision = _share(there), _share(back)
     return BranchingScores(
-        recall, precision, f1(recall, precision), n, found, m, back, float(distance_um)
+        recall,
+        precision,
+        f1(recall, precision),
+        n,
+        found,
+        m,
+        right,
+        float(distance_um),
+        there,
+        back,
     )
+
+
+def _share(rows: NDArray[np.float64]) -> float:
+    part, whole = rows.sum(axis=0).tolist()
+    return share(part, whole)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,6 +213,7 @@ class _Forest:
     parent: NDArray[np.int64]
     depth: NDArray[np.float64]
     children: NDArray[np.int64]
+    owner: NDArray[np.int64]
     cable: Cable
     distal: NDArray[np.int64]
 
@@ -199,6 +230,7 @@ class _Forest:
             np.concatenate([np.empty(0, np.int64), *parts]),
             np.concatenate([np.empty(0), *(s.root_distance for s in skeletons)]),
             np.concatenate([np.empty(0, np.int64), *(s.child_count for s in skeletons)]),
+            np.repeat(np.arange(len(skeletons)), np.diff(offset)),
             cable,
             offset[cable.owner] + cable.node if len(cable) else np.empty(0, np.int64),
         )
@@ -212,8 +244,8 @@ class _Forest:
 
 def _followed(
     walked: Sequence[Skeleton], offered: Sequence[Skeleton], distance: float
-) -> tuple[float, int]:
-    """Return the share of walks that can be followed, and how many walks there are."""
+) -> tuple[NDArray[np.float64], int]:
+    """Return for each skeleton how far its walks can be followed, and how many walks there are."""
     walks = _Forest.of([subdivided(skeleton, longest_um=distance / 2) for skeleton in walked])
     other = _Forest.of(offered)
     around = other.cable.within(walks.points, distance)
@@ -228,13 +260,20 @@ def _followed(
         2 * distance,
     )
     tips = np.flatnonzero((walks.children == 0) & (walks.parent >= 0))
-    return share(float(best[tips].sum()), float(walks.depth[tips].sum())), len(tips)
+    return _by_skeleton(walks.owner[tips], best[tips], walks.depth[tips], len(walked)), len(tips)
+
+
+def _by_skeleton(
+    owner: NDArray[np.int64], part: NDArray[Any], whole: NDArray[Any], count: int
+) -> NDArray[np.float64]:
+    columns = (np.bincount(owner, each, minlength=count) for each in (part, whole))
+    return read_only(np.stack(list(columns), axis=1).astype(np.float64))
 
 
 def _branchings(
     sought: Sequence[Skeleton], offered: Sequence[Skeleton], distance: float, tolerance: float
-) -> tuple[float, int, int]:
-    """Return the weighted share of nodes found, their number, and that of all."""
+) -> tuple[NDArray[np.float64], int, int]:
+    """Return for each skeleton the weights of nodes found and of all, and the numbers of both."""
     a, b = _Forest.of(sought), _Forest.of(offered)
     degree = a.children + (a.parent >= 0)
     wanted = (a.parent >= 0) & (degree != 2)
@@ -258,8 +297,8 @@ def _branchings(
         a.parent, a.depth, wanted, np.cumsum(first), spots[around.segment], around.distance,
         b.parent, b.depth, above, depths, start.distance, tolerance,
     )  # fmt: skip
-    weight = float(tips[wanted].sum())
-    return share(float(tips[wanted & found].sum()), weight), int(found.sum()), int(wanted.sum())
+    weights = _by_skeleton(a.owner, tips * (wanted & found), tips * wanted, len(sought))
+    return weights, int(found.sum()), int(wanted.sum())
 
 
 @numba.njit(cache=True, nogil=True)

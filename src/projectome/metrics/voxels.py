@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -288,11 +288,16 @@ class CentreLineScores:
         Share of the centre line of the truth that lies in the predicted mask.
     cl_dice
         Harmonic mean of the two; NaN if both masks are empty, 0 if one is.
+    true_line, found_line
+        Shape (L, 4): the voxels (z, y, x) of each centre line, and 1 where they lie in the other
+        mask.
     """
 
     precision: float
     recall: float
     cl_dice: float
+    true_line: NDArray[np.int64] = field(compare=False, repr=False)
+    found_line: NDArray[np.int64] = field(compare=False, repr=False)
 
 
 def centre_line_scores(
@@ -318,14 +323,21 @@ def centre_line_scores(
     segmentation. CVPR (2021). The centre lines are those of TEASAR, one tree a component.
     """
     a, b, size = _masks(truth, found, voxel_size)
-    lines = [centre_line(mask, size) for mask in (a, b)]
-    precision = share(int(a[tuple(lines[1].T)].sum()), len(lines[1]))
-    recall = share(int(b[tuple(lines[0].T)].sum()), len(lines[0]))
+    lines = []
+    for mask, other in ((a, b), (b, a)):
+        line = centre_line(mask, size)
+        lines.append(np.column_stack([line, other[tuple(line.T)]]))
+    recall, precision = (share(int(line[:, 3].sum()), len(line)) for line in lines)
+    return CentreLineScores(precision, recall, cl_dice(recall, precision), lines[0], lines[1])
+
+
+def cl_dice(recall: float, precision: float) -> float:
+    """Return the harmonic mean of both; 0 where one is not defined, NaN where neither is."""
     if math.isnan(precision) and math.isnan(recall):
-        return CentreLineScores(precision, recall, math.nan)
+        return math.nan
     if math.isnan(precision) or math.isnan(recall) or precision + recall == 0:
-        return CentreLineScores(precision, recall, 0.0)
-    return CentreLineScores(precision, recall, 2 * precision * recall / (precision + recall))
+        return 0.0
+    return 2 * precision * recall / (precision + recall)
 
 
 def centre_line(mask: NDArray[np.bool_], voxel_size: Sequence[float]) -> NDArray[np.int64]:
@@ -352,6 +364,12 @@ class SurfaceScores:
         Share of both surfaces that lies within the tolerance of the other.
     tolerance_um
         That tolerance [um].
+    voxels
+        Shape (S, 3): the voxels of the true surface, then those of the found one.
+    gap_um
+        Shape (S,): how far each lies from the other surface [um].
+    of_truth
+        Number of voxels of the true surface.
     """
 
     mean_um: float
@@ -359,6 +377,9 @@ class SurfaceScores:
     hausdorff_um: float
     dice: float
     tolerance_um: float
+    voxels: NDArray[np.int64] = field(compare=False, repr=False)
+    gap_um: NDArray[np.float64] = field(compare=False, repr=False)
+    of_truth: int = 0
 
 
 def surface_scores(
@@ -398,7 +419,9 @@ def surface_scores(
     if not (rims[0].any() and rims[1].any()):
         none = not (rims[0].any() or rims[1].any())
         limit = math.nan if none else math.inf
-        return SurfaceScores(limit, limit, limit, math.nan if none else 0.0, tolerance_um)
+        nowhere = np.empty((0, 3), np.int64), np.empty(0)
+        dice = math.nan if none else 0.0
+        return SurfaceScores(limit, limit, limit, dice, tolerance_um, *nowhere)
     gaps = [distance_inside(~rims[1 - k], size)[rims[k]].astype(np.float64) for k in (0, 1)]
     both = np.concatenate(gaps)
     return SurfaceScores(
@@ -407,6 +430,9 @@ def surface_scores(
         hausdorff_um=float(both.max()),
         dice=float((both <= tolerance_um * (1 + 1e-6)).mean()),
         tolerance_um=float(tolerance_um),
+        voxels=np.concatenate([np.argwhere(rim) for rim in rims]),
+        gap_um=both,
+        of_truth=len(gaps[0]),
     )
 
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 
 from projectome.errors import ParameterError, UnknownNameError
 from projectome.io.source import VolumeSource
+from projectome.workflows.evaluate_boxes import evaluate_boxes
 from projectome.workflows.evaluate_labels import evaluate_labels
 from projectome.workflows.evaluate_points import (
     TablePair,
-    evaluate_boxes,
     evaluate_classes,
     evaluate_landmarks,
     evaluate_points,
 )
-from projectome.workflows.evaluate_trees import TreePair, evaluate_skeletons, evaluate_trees
+from projectome.workflows.evaluate_skeletons import evaluate_skeletons
+from projectome.workflows.evaluate_trees import TreePair, evaluate_trees
 from projectome.workflows.evaluate_volumes import VolumePair
 from projectome.workflows.evaluate_voxels import evaluate_voxels
 from projectome.workflows.evaluation import KINDS, Evaluation, Kind, need

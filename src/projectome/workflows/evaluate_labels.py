@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -132,40 +133,67 @@ def _label_figures(table: Contingency, ignored: Sequence[int]) -> tuple[Figure, 
         return np.bincount(i, values, minlength=len(true_sizes)).astype(np.float64)
 
     size = true_sizes.astype(np.float64)
-    square = count * count
-    rows = {
-        "VOI split [bits]": np.stack([by_object(split), size], axis=1),
-        "VOI merge [bits]": np.stack([by_object(merge), size], axis=1),
-    }
-    pairs_of_voxels = np.stack(
-        [by_object(square), size * size, by_object(count * found_sizes[j])], axis=1
-    )
+    found = found_sizes[j].astype(np.float64)
+    bits = [by_object(each) for each in (split, merge)]
+    squares = [by_object(count * count), size * size, by_object(count * found)]
+    couples = [by_object(count * (count - 1)), size * (size - 1), by_object(count * (found - 1))]
     information = variation_of_information(table, ignored=left_out)
     rand, pairs = (rand_error(table, convention=c, ignored=left_out) for c in ("squares", "pairs"))
-    matched = instance_scores(table, thresholds=(0.5, 0.75), ignored=ignored)
-    drawn = {name: share_of(name, values, "true objects") for name, values in rows.items()}
-    error = share_of(
-        "ARAND (squares: CREMI, elf, funlib)",
-        pairs_of_voxels,
-        "true objects",
-        statistic=lambda s: 1 - 2 * s[0] / (s[1] + s[2]),
-    )
+
+    def figure(
+        name: str,
+        value: float,
+        columns: Sequence[NDArray[np.float64]],
+        statistic: Callable[[NDArray[np.float64]], float] | None = None,
+    ) -> Figure:
+        drawn = share_of(name, np.stack(columns, axis=1), "true objects", statistic=statistic)
+        return replace(drawn, value=value)
+
+    cremi = cremi_score(table, ignored=left_out)
     figures = [
-        replace(drawn["VOI split [bits]"], value=information.split),
-        replace(drawn["VOI merge [bits]"], value=information.merge),
-        replace(error, value=rand.error),
-        Figure("ARAND (pairs: skimage)", pairs.error),
-        Figure("CREMI score", cremi_score(table, ignored=left_out)),
+        figure("VOI split [bits]", information.split, [bits[0], size]),
+        figure("VOI merge [bits]", information.merge, [bits[1], size]),
+        figure("ARAND (squares: CREMI, elf, funlib)", rand.error, squares, _adapted_rand),
+        figure("ARAND (pairs: skimage)", pairs.error, couples, _adapted_rand),
+        figure("CREMI score", cremi, [bits[0] + bits[1], size, *squares], _cremi),
     ]
-    for scores in matched:
-        items = np.concatenate(
-            [
-                np.tile([2.0, 2.0], (scores.matched, 1)),
-                np.tile([0.0, 1.0], (scores.missed + scores.false, 1)),
-            ]
-        )
-        figures.append(share_of(f"F1 of instances at {scores.threshold:g}", items, "objects"))
-    figures.append(Figure("panoptic quality", matched[0].panoptic_quality))
-    accuracy = [s.average_precision for s in instance_scores(table, ignored=ignored)]
-    figures.append(Figure("average precision, mean of 0.5 to 0.95", float(np.mean(accuracy))))
-    return tuple(figures)
+    return (*figures, *_instance_figures(table, ignored))
+
+
+def _adapted_rand(sums: NDArray[np.float64]) -> float:
+    return float(1 - 2 * sums[0] / (sums[1] + sums[2])) if sums[1] + sums[2] else math.nan
+
+
+def _cremi(sums: NDArray[np.float64]) -> float:
+    return math.sqrt(max(0.0, sums[0] / sums[1] * _adapted_rand(sums[2:])))
+
+
+def _instance_figures(table: Contingency, ignored: Sequence[int]) -> list[Figure]:
+    """Return the figures of instances, drawn over objects: matched, missed and false ones."""
+    scores = instance_scores(table, ignored=ignored)
+    first = scores[0]
+    alone = first.missed + first.false
+    overlap = np.concatenate([first.overlap, np.zeros(alone)])
+    weight = np.concatenate([np.full(first.matched, 2.0), np.ones(alone)])
+    # Above one half an object has one partner at most: matches at the other thresholds are among
+    # those at the first.
+    matched = np.stack([overlap >= s.threshold for s in scores], axis=1) & (overlap > 0)[:, None]
+
+    def figure(
+        name: str, columns: NDArray[np.float64], statistic: Callable[..., float] | None = None
+    ) -> Figure:
+        rows = np.column_stack([columns, weight])
+        return share_of(name, rows, "objects", statistic=statistic)
+
+    def accuracy(sums: NDArray[np.float64]) -> float:
+        return float((sums[:-1] / (sums[-1] - sums[:-1])).mean()) if sums[-1] else math.nan
+
+    figures = [
+        figure(f"F1 of instances at {s.threshold:g}", 2.0 * matched[:, scores.index(s)])
+        for s in scores
+        if s.threshold in (0.5, 0.75)
+    ]
+    figures.append(figure("panoptic quality", 2 * overlap))
+    name = "average precision, mean of 0.5 to 0.95"
+    figures.append(figure(name, matched.astype(np.float64), accuracy))
+    return figures

@@ -1,4 +1,4 @@
-"""Points, boxes, classes and landmarks against the truth."""
+"""Points, classes and landmarks against the truth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -14,25 +13,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from projectome.core.points import Points
-from projectome.core.space import Space
 from projectome.errors import FormatError, ParameterError
-from projectome.io.points import read_annotations, read_points
+from projectome.io.points import read_points
 from projectome.io.source import VolumeSource
 from projectome.io.tables import numeric, read_with_metadata
 from projectome.metrics.bootstrap import interval
-from projectome.metrics.boxes import box_curve, match_boxes, mean_average_precision
-from projectome.metrics.classes import classification_scores
-from projectome.metrics.detection import match_points, point_curve
-from projectome.metrics.labels import THRESHOLDS
+from projectome.metrics.classes import ClassScores, classification_scores
+from projectome.metrics.detection import candidate_hits, match_points, near_pairs, ranked_curve
 from projectome.metrics.landmarks import PERCENTILES, landmark_errors
 from projectome.metrics.voxels import Curve
 from projectome.workflows.evaluation import (
     ERRORS,
+    MANY,
     ErrorAt,
     Evaluation,
     Figure,
     Line,
     Scene,
+    mean_of,
     same_space,
     share_of,
 )
@@ -105,28 +103,28 @@ def evaluate_points(pair: TablePair, *, distance_um: float) -> Evaluation:
     matched = match_points(a, b, distance_um=distance_um)
     missed = np.setdiff1d(np.arange(len(a)), matched.pairs[:, 0])
     false = np.setdiff1d(np.arange(len(b)), matched.pairs[:, 1])
-    mean = interval(matched.distances)
-    figures = [*_shares(len(matched.pairs), len(missed), len(false), "points")]
-    figures.append(
-        Figure("mean distance of matches [um]", mean.value, mean.low, mean.high, mean.n, "matches")
-    )
+    figures = [*shares(len(matched.pairs), len(missed), len(false), "points")]
+    figures.append(mean_of("mean distance of matches [um]", matched.distances, "matches"))
     if len(matched.pairs):
-        offset = (b[matched.pairs[:, 1]] - a[matched.pairs[:, 0]]).mean(axis=0)
+        offset = b[matched.pairs[:, 1]] - a[matched.pairs[:, 0]]
         figures += [
-            Figure(f"mean shift in {axis} [um]", float(v))
-            for axis, v in zip("zyx", offset, strict=True)
+            mean_of(f"mean shift in {axis} [um]", offset[:, k], "matches")
+            for k, axis in enumerate("zyx")
         ]
     lines: tuple[Line, ...] = ()
-    if (scores := _scores(found)) is not None:
-        curve = point_curve(a, b, scores, distance_um=distance_um)
-        figures.append(Figure("average precision", curve.average_precision))
-        lines = _lines(curve)
+    if (scores := scores_of(found)) is not None:
+        near = near_pairs(a, b, distance_um)
+        hits = candidate_hits(near[0], near[1], scores)
+        figures.append(ranked("average precision", scores, hits[:, None], len(a), "points"))
+        lines = curve_lines(ranked_curve(scores, hits, len(a)))
     order = np.argsort(-matched.distances, kind="stable")
     order = order[matched.distances[order] > 0]
-    errors = [_at("missed", truth, k) for k in missed] + [_at("false", found, k) for k in false]
+    errors = [error_at("missed", truth, k) for k in missed] + [
+        error_at("false", found, k) for k in false
+    ]
     errors += [
         replace(
-            _at("displaced", truth, matched.pairs[k, 0]),
+            error_at("displaced", truth, matched.pairs[k, 0]),
             size=float(matched.distances[k]),
             unit="um",
         )
@@ -138,63 +136,11 @@ def evaluate_points(pair: TablePair, *, distance_um: float) -> Evaluation:
         prediction=pair.prediction,
         settings={"distance_um": distance_um},
         figures=tuple(figures),
-        counts=_counts(len(a), len(b), len(matched.pairs)),
+        counts=counts_of(len(a), len(b), len(matched.pairs)),
         lines=lines,
         errors=tuple(errors[:ERRORS]),
         errors_in_all=len(missed) + len(false) + len(order),
         scene=pair.scene(truth, found, 5 * max(distance_um, 1.0)),
-    )
-
-
-def evaluate_boxes(pair: TablePair, *, threshold: float = 0.5) -> Evaluation:
-    """Score detected boxes.
-
-    Parameters
-    ----------
-    pair
-        Files of boxes: annotations of neuroglancer, or tables with ``start_z_um`` ... and
-        ``end_z_um`` ... .
-    threshold
-        Least intersection over union of a match.
-
-    Returns
-    -------
-    Evaluation
-        Intervals are over boxes: matched, missed and false.
-    """
-    (a, truth), (b, found) = (_read_boxes(url, pair) for url in (pair.truth, pair.prediction))
-    same_space(truth.space, found.space)
-    matched = match_boxes(a, b, threshold=threshold)
-    missed = np.setdiff1d(np.arange(len(a)), matched.pairs[:, 0])
-    false = np.setdiff1d(np.arange(len(b)), matched.pairs[:, 1])
-    figures = _shares(len(matched.pairs), len(missed), len(false), "boxes")
-    figures.append(Figure("mean overlap of matches", matched.mean_overlap))
-    lines: tuple[Line, ...] = ()
-    if (scores := _scores(found)) is not None:
-        curve = box_curve(a, b, scores, threshold=threshold)
-        figures.append(Figure(f"average precision at {threshold:g}", curve.average_precision))
-        mean = mean_average_precision(a, b, scores)
-        figures.append(Figure("average precision, mean of 0.5 to 0.95", mean))
-        lines = _lines(curve)
-    rows = [
-        {"overlap": s.threshold, "matched": len(s.pairs), "precision": s.precision,
-         "recall": s.recall, "f1": s.f1}
-        for s in (match_boxes(a, b, threshold=t) for t in THRESHOLDS)
-    ]  # fmt: skip
-    errors = [_at("missed", truth, k) for k in missed] + [_at("false", found, k) for k in false]
-    sizes = np.concatenate([a[:, 1] - a[:, 0], b[:, 1] - b[:, 0]])
-    return Evaluation(
-        kind="boxes",
-        truth=pair.truth,
-        prediction=pair.prediction,
-        settings={"overlap": threshold},
-        figures=tuple(figures),
-        counts=_counts(len(a), len(b), len(matched.pairs)),
-        table=rows,
-        lines=lines,
-        errors=tuple(errors[:ERRORS]),
-        errors_in_all=len(errors),
-        scene=pair.scene(truth, found, 2 * float(sizes.max()) if len(sizes) else 20.0),
     )
 
 
@@ -252,8 +198,8 @@ def evaluate_classes(pair: TablePair, *, column: str | None = None) -> Evaluatio
         settings={"column": name, "matched by": where},
         figures=(
             replace(share_of("accuracy", right.reshape(-1, 2), "items"), value=scores.accuracy),
-            Figure("balanced accuracy", scores.balanced_accuracy),
-            Figure("Cohen's kappa", scores.kappa),
+            _drawn_classes("balanced accuracy", true, given, scores.balanced_accuracy),
+            _drawn_classes("Cohen's kappa", true, given, scores.kappa),
         ),
         counts={"items": scores.items, "right": int(np.trace(scores.confusion))},
         table=rows,
@@ -281,16 +227,16 @@ def evaluate_landmarks(pair: TablePair) -> Evaluation:
     where, i, j = _paired(tables[0], tables[1], pair)
     a, b = truth.take(i), found.take(j)
     errors = landmark_errors(a.coordinates, b.coordinates)
-    mean = interval(errors.distance)
-    figures = [Figure("mean error [um]", mean.value, mean.low, mean.high, mean.n, "landmarks")]
+    figures = [mean_of("mean error [um]", errors.distance, "landmarks")]
     for percent in PERCENTILES:
         drawn = interval(errors.distance[:, None], partial(np.percentile, q=percent))
         name = "median error [um]" if percent == 50 else f"{percent:g} % have an error below [um]"
         figures.append(Figure(name, drawn.value, drawn.low, drawn.high, drawn.n, "landmarks"))
-    figures.append(Figure("largest error [um]", errors.largest_um))
+    # Of a largest value draws say nothing: they never hold a larger one.
+    figures.append(Figure("largest error [um]", errors.largest_um, n=len(errors), of="landmarks"))
     figures += [
-        Figure(f"mean shift in {axis} [um]", float(v))
-        for axis, v in zip("zyx", errors.shift_um, strict=True)
+        mean_of(f"mean shift in {axis} [um]", errors.offset[:, k], "landmarks")
+        for k, axis in enumerate("zyx")
     ]
     order = np.argsort(-errors.distance, kind="stable")
     ranked = np.sort(errors.distance)
@@ -304,7 +250,7 @@ def evaluate_landmarks(pair: TablePair) -> Evaluation:
         counts={"landmarks": len(errors)},
         lines=(Line("landmarks within an error", "error [um]", "share", ranked, share),),
         errors=tuple(
-            replace(_at("displaced", a, k), size=float(errors.distance[k]), unit="um")
+            replace(error_at("displaced", a, k), size=float(errors.distance[k]), unit="um")
             for k in order[:ERRORS]
         ),
         errors_in_all=len(errors),
@@ -312,7 +258,57 @@ def evaluate_landmarks(pair: TablePair) -> Evaluation:
     )
 
 
-def _shares(hits: int, missed: int, false: int, of: str) -> list[Figure]:
+def _drawn_classes(name: str, true: NDArray[Any], given: NDArray[Any], value: float) -> Figure:
+    """Return a figure of a confusion matrix, drawn over items."""
+    names, number = np.unique([str(v) for v in (*true, *given)], return_inverse=True)
+    k = len(names)
+    cell = number[: len(true)] * k + number[len(true) :]
+
+    def figure(index: NDArray[np.int64]) -> float:
+        confusion = np.bincount(cell[index], minlength=k * k).reshape(k, k)
+        scores = ClassScores(tuple(names.tolist()), confusion)
+        return scores.kappa if name == "Cohen's kappa" else scores.balanced_accuracy
+
+    found = interval(figure, n=len(true), resamples=2000 if len(true) <= MANY else 200)
+    return Figure(name, value, found.low, found.high, found.n, "items")
+
+
+def ranked(
+    name: str, scores: NDArray[np.float64], hits: NDArray[np.bool_], true: int, of: str
+) -> Figure:
+    """Return the mean average precision of T matchings, drawn over items: found and missed ones.
+
+    Parameters
+    ----------
+    name
+        Of the figure.
+    scores
+        Shape (M,).
+    hits
+        Shape (M, T): which detections are hits in each matching. One that is a hit in the first
+        stands for itself and its true item; the true items missed there stand alone.
+    true
+        Number of true items.
+    of
+        What the items are.
+    """
+    missed = true - int(hits[:, 0].sum())
+    stands = np.concatenate([hits[:, 0], np.ones(missed, bool)])
+    detection = np.arange(len(stands)) < len(scores)
+
+    def figure(index: NDArray[np.int64]) -> float:
+        drawn, positives = index[detection[index]], int(stands[index].sum())
+        values = [
+            ranked_curve(scores[drawn], hits[drawn, t], positives).average_precision
+            for t in range(hits.shape[1])
+        ]
+        return min(1.0, math.fsum(values) / len(values))
+
+    found = interval(figure, n=len(stands), resamples=400)
+    return Figure(name, found.value, found.low, found.high, found.n, of)
+
+
+def shares(hits: int, missed: int, false: int, of: str) -> list[Figure]:
     """Return precision, recall and F1, drawn over hits, misses and false ones."""
     items = np.concatenate(
         [np.tile(row, (n, 1)) for row, n in (((1.0, 0, 0), hits), ((0, 1.0, 0), missed),
@@ -332,26 +328,29 @@ def _shares(hits: int, missed: int, false: int, of: str) -> list[Figure]:
     return [share_of(name, items, of, statistic=share) for name, share in parts.items()]
 
 
-def _counts(true: int, found: int, hits: int) -> dict[str, float]:
+def counts_of(true: int, found: int, hits: int) -> dict[str, float]:
+    """Return the counts behind the shares."""
     return {
         "true": true, "found": found, "matched": hits, "missed": true - hits, "false": found - hits,
     }  # fmt: skip
 
 
-def _lines(curve: Curve) -> tuple[Line, ...]:
+def curve_lines(curve: Curve) -> tuple[Line, ...]:
+    """Return what is drawn of a curve over scores."""
     return (
         Line("precision over recall", "recall", "precision", curve.recall, curve.precision),
         Line("F1", "score", "F1", curve.threshold, curve.f1),
     )
 
 
-def _scores(found: Points) -> NDArray[np.float64] | None:
+def scores_of(found: Points) -> NDArray[np.float64] | None:
     """Return the column of scores, if there is one."""
     name = next((c for c in SCORES if c in found.columns), None)
     return None if name is None else numeric(pd.Series(found[name], name=name), "The prediction")
 
 
-def _at(what: str, points: Points, k: int) -> ErrorAt:
+def error_at(what: str, points: Points, k: int) -> ErrorAt:
+    """Return an error at one of the points, by its id or name if there is one."""
     z, y, x = (float(v) for v in points.coordinates[k])
     key = next((c for c in NAMES if c in points.columns), None)
     name = f"{k + 1}" if key is None else str(points[key][k])
@@ -360,7 +359,9 @@ def _at(what: str, points: Points, k: int) -> ErrorAt:
 
 def _places(table: pd.DataFrame) -> NDArray[np.float64] | None:
     names = ["z_um", "y_um", "x_um"]
-    return table[names].to_numpy(np.float64) if set(names) <= set(table.columns) else None
+    if not set(names) <= set(table.columns):
+        return None
+    return np.stack([numeric(table[name], "The truth") for name in names], axis=1)
 
 
 def _paired(
@@ -397,33 +398,3 @@ def _key(value: object) -> str:
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
     return str(value)
-
-
-def _read_boxes(url: str, pair: TablePair) -> tuple[NDArray[np.float64], Points]:
-    """Return boxes and their centres, with their columns."""
-    if PurePosixPath(url).suffix.lower() in (".csv", ".parquet"):
-        table = read_with_metadata(url)[0]
-        return _boxes_of(table, url, pair)
-    found = [
-        layer
-        for layer in read_annotations(url, voxel_size=pair.voxel_size, expansion=pair.expansion)
-        if layer.kind == "axis_aligned_bounding_box"
-    ]
-    if len(found) != 1:
-        raise FormatError(f"{url} holds {len(found)} sets of boxes; one is needed.")
-    low, high = found[0].bounds
-    return np.stack([low, high], axis=1), found[0].points()
-
-
-def _boxes_of(table: pd.DataFrame, url: str, pair: TablePair) -> tuple[NDArray[np.float64], Points]:
-    names = [f"{part}_{axis}_um" for part in ("start", "end") for axis in "zyx"]
-    missing = [n for n in names if n not in table]
-    if missing:
-        raise FormatError(
-            f"{url} has no column {missing[0]!r}. A table of boxes has {', '.join(names)}, and may "
-            "have id and score."
-        )
-    corners = np.stack([numeric(table[n], url) for n in names], axis=1).reshape(-1, 2, 3)
-    space = Space(expansion=1.0 if pair.expansion is None else pair.expansion)
-    rest: dict[str, Any] = {n: table[n].to_numpy() for n in table.columns if n not in names}
-    return corners, Points(corners.mean(axis=1), space, rest)

@@ -10,20 +10,33 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from bioimage_cpp.segmentation import label
+from numpy.typing import NDArray
 
 from projectome.core.volume import Volume
+from projectome.engine.sinks import TableSink
 from projectome.errors import ParameterError
+from projectome.metrics.bootstrap import interval
 from projectome.metrics.contingency import Contingency
 from projectome.metrics.steps import CountOverlaps
 from projectome.metrics.voxels import (
+    CentreLineScores,
+    SurfaceScores,
     VoxelScores,
     centre_line_scores,
+    cl_dice,
     class_scores,
+    curve_of,
     score_curve,
     surface_scores,
     voxel_scores,
 )
-from projectome.workflows.evaluate_volumes import VolumePair, count_overlaps, place_um, tables_of
+from projectome.workflows.evaluate_volumes import (
+    VolumePair,
+    blocks_of,
+    count_overlaps,
+    place_um,
+    tables_of,
+)
 from projectome.workflows.evaluation import (
     ERRORS,
     ErrorAt,
@@ -36,6 +49,8 @@ from projectome.workflows.job import Job
 
 WHOLE = 2**27
 """Volumes of more voxels are not read whole: no centre lines, surfaces and pieces of errors."""
+RESAMPLES = 400
+"""Draws of figures that take long to compute."""
 SHARES = ("iou", "dice", "precision", "recall", "specificity", "accuracy")
 
 
@@ -72,7 +87,7 @@ def evaluate_voxels(pair: VolumePair, job: Job, *, distance_um: float | None = N
         whole = Contingency.add_up(tables_of(sink)).without(truth=pair.ignored)
         positive = _positive(whole, pair, mask=fractions or pair.threshold is not None)
         if positive:
-            return _mask(whole, tables_of(sink), replace(pair, positive=positive), distance_um)
+            return _mask(whole, sink, replace(pair, positive=positive), distance_um)
         return _classes(whole, tables_of(sink), pair, truth)
 
 
@@ -95,7 +110,7 @@ def _positive(whole: Contingency, pair: VolumePair, *, mask: bool) -> tuple[int,
 
 
 def _mask(
-    whole: Contingency, tables: Iterable[Contingency], pair: VolumePair, distance_um: float | None
+    whole: Contingency, sink: TableSink, pair: VolumePair, distance_um: float | None
 ) -> Evaluation:
     """Score a mask, or a probability at its best threshold."""
     settings: dict[str, object] = {
@@ -105,12 +120,12 @@ def _mask(
     }
     lines: tuple[Line, ...] = ()
     ranked: tuple[Figure, ...] = ()
-    cut = pair.threshold
+    cut, tables = pair.threshold, tables_of(sink)
     if cut is None and pair.prediction.open().dtype.kind == "f":
         curve = score_curve(whole, positive=pair.positive)
         cut = curve.threshold[curve.best] / 65535 if len(curve.threshold) else 0.5
         settings["threshold"] = f"{cut:.4g}, where F1 is largest: a choice made on this truth"
-        ranked = (Figure("average precision", curve.average_precision),)
+        ranked = (_ranked(curve.average_precision, whole, tables_of(sink), pair),)
         lines = (
             Line("precision over recall", "recall", "precision", curve.recall, curve.precision),
             Line("F1", "threshold", "F1", curve.threshold / 65535, curve.f1),
@@ -133,6 +148,87 @@ def _mask(
         errors_in_all=total,
         notes=notes,
         scene=pair.scene(labels=False),
+    )
+
+
+def _ranked(
+    value: float, whole: Contingency, tables: Iterable[Contingency], pair: VolumePair
+) -> Figure:
+    """Return the average precision, drawn over blocks."""
+    levels = np.unique(whole.found)
+    # Scores in at most 256 steps: the interval needs no finer ones.
+    edges = levels[:: max(1, -(-len(levels) // 256))]
+    parts = []
+    for part in (table.without(truth=pair.ignored) for table in tables):
+        step = np.searchsorted(edges, part.found, side="right") - 1
+        true = np.isin(part.truth, np.asarray(pair.positive, np.uint64))
+        hits = np.bincount(step[true], part.count[true], len(edges))
+        if len(part):
+            parts.append(np.stack([hits, np.bincount(step, part.count, len(edges))]))
+    counts = np.stack(parts) if parts else np.empty((0, 2, len(edges)))
+
+    def drawn(index: NDArray[np.int64]) -> float:
+        hits, found = np.cumsum(counts[index].sum(axis=0)[:, ::-1], axis=1)
+        falling = edges[::-1].astype(np.float64)
+        return curve_of(falling, hits, found, int(hits[-1])).average_precision
+
+    found = interval(drawn, n=len(parts), resamples=RESAMPLES)
+    return Figure("average precision", value, found.low, found.high, found.n, "blocks")
+
+
+def _numbers(voxels: NDArray[np.int64], grid: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a number for each voxel that all of its block share."""
+    if not len(voxels):
+        return np.empty(0, np.int64)
+    block = voxels // grid
+    return np.asarray(np.ravel_multi_index(tuple(block.T), tuple(block.max(axis=0) + 1)))
+
+
+def _line_figures(lines: CentreLineScores, grid: NDArray[np.int64]) -> tuple[Figure, ...]:
+    """Return the figures of centre lines, drawn over the blocks that hold any."""
+    both = np.concatenate([lines.true_line, lines.found_line])
+    _, block = np.unique(_numbers(both[:, :3], grid), return_inverse=True)
+    of_truth = np.arange(len(both)) < len(lines.true_line)
+    columns = [both[:, 3] * of_truth, of_truth, both[:, 3] * ~of_truth, ~of_truth]
+    rows = np.stack([np.bincount(block, each) for each in columns], axis=1)
+
+    def harmonic(sums: NDArray[np.float64]) -> float:
+        return cl_dice(*(a / b if b else math.nan for a, b in sums.reshape(2, 2).tolist()))
+
+    return (
+        share_of("clDice", rows, "blocks", statistic=harmonic),
+        replace(share_of("centre line precision", rows[:, 2:], "blocks"), value=lines.precision),
+        replace(share_of("centre line recall", rows[:, :2], "blocks"), value=lines.recall),
+    )
+
+
+def _rim_figures(rims: SurfaceScores, grid: NDArray[np.int64]) -> tuple[Figure, ...]:
+    """Return the figures of surfaces, drawn over the blocks that hold any."""
+    _, block = np.unique(_numbers(rims.voxels, grid), return_inverse=True)
+    near = rims.gap_um <= rims.tolerance_um * (1 + 1e-6)
+    whole, total, inside = (
+        np.bincount(block, each) for each in (np.ones(len(block)), rims.gap_um, near)
+    )
+    order = np.argsort(block, kind="stable")
+    of_block = np.split(order, np.cumsum(whole.astype(np.int64))[:-1]) if len(whole) else []
+
+    def far(index: NDArray[np.int64]) -> float:
+        drawn = np.concatenate([of_block[k] for k in index.tolist()])
+        sides = (
+            rims.gap_um[drawn[drawn < rims.of_truth]],
+            rims.gap_um[drawn[drawn >= rims.of_truth]],
+        )
+        return max((float(np.percentile(s, 95)) for s in sides if len(s)), default=math.nan)
+
+    p95 = interval(far, n=len(of_block), resamples=RESAMPLES)
+    tolerance = f"surface Dice within {rims.tolerance_um:g} um"
+    return (
+        replace(
+            share_of("surface distance, mean [um]", np.stack([total, whole], axis=1), "blocks"),
+            value=rims.mean_um,
+        ),
+        Figure("surface distance, 95 % [um]", rims.p95_um, p95.low, p95.high, p95.n, "blocks"),
+        replace(share_of(tolerance, np.stack([inside, whole], axis=1), "blocks"), value=rims.dice),
     )
 
 
@@ -168,13 +264,8 @@ def _classes(
 ) -> Evaluation:
     """Score each class of voxels against all others."""
     scores = class_scores(whole)
-    objects = {k: s for k, s in scores.items() if k != 0}
-    dice = [s.dice for s in objects.values()]
-    right = [
-        [t.count[t.truth == t.found].sum(), t.count.sum()]
-        for t in (table.without(truth=pair.ignored) for table in tables)
-        if len(t)
-    ]
+    objects = [k for k in scores if k != 0]
+    right, rows = _class_rows(tables, objects, pair.ignored)
     wrong = whole.truth != whole.found
     order = np.argsort(-whole.count[wrong], kind="stable")[:ERRORS]
     errors = tuple(
@@ -187,7 +278,7 @@ def _classes(
         )
         for k in order
     )
-    rows = [
+    details = [
         {"class": k, "dice": s.dice, "iou": s.iou, "precision": s.precision, "recall": s.recall,
          "true_voxels": s.tp + s.fn, "found_voxels": s.tp + s.fp}
         for k, s in scores.items()
@@ -198,16 +289,53 @@ def _classes(
         prediction=pair.prediction.url,
         settings={"ignored": pair.ignored},
         figures=(
-            share_of("accuracy", np.asarray(right, np.float64).reshape(-1, 2), "blocks"),
-            Figure("mean Dice of classes beside 0", float(np.mean(dice)) if dice else math.nan),
-            Figure("smallest Dice", min(dice, default=math.nan)),
+            share_of("accuracy", right, "blocks"),
+            share_of("mean Dice of classes beside 0", rows, "blocks", statistic=_mean_dice),
+            share_of("smallest Dice", rows, "blocks", statistic=_least_dice),
         ),
         counts={"voxels": whole.voxels, "classes": len(objects)},
-        table=rows,
+        table=details,
         errors=errors,
         errors_in_all=int(wrong.sum()),
         scene=pair.scene(labels=True),
     )
+
+
+def _class_rows(
+    tables: Iterable[Contingency], classes: Sequence[int], ignored: Sequence[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return for each block its right and all voxels, and of each class overlap and sizes.
+
+    Twice the overlaps of all classes come first, then the sums of their two sizes.
+    """
+    place = {name: k for k, name in enumerate(classes)}
+    right, rows = [], []
+    for part in (table.without(truth=ignored) for table in tables):
+        if not len(part):
+            continue
+        right.append([part.count[part.truth == part.found].sum(), part.count.sum()])
+        row = np.zeros((2, len(classes)))
+        for name, own in class_scores(part).items():
+            if name in place:
+                row[:, place[name]] = 2 * own.tp, 2 * own.tp + own.fp + own.fn
+        rows.append(row.ravel())
+    shares = np.asarray(right, np.float64).reshape(-1, 2)
+    return shares, np.asarray(rows, np.float64).reshape(len(rows), 2 * len(classes))
+
+
+def _dice(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Dice of each class that occurs."""
+    part, whole = sums.reshape(2, -1)
+    return part[whole > 0] / whole[whole > 0]
+
+
+def _mean_dice(sums: NDArray[np.float64]) -> float:
+    dice = _dice(sums)
+    return float(dice.mean()) if len(dice) else math.nan
+
+
+def _least_dice(sums: NDArray[np.float64]) -> float:
+    return float(_dice(sums).min(initial=math.inf)) if len(_dice(sums)) else math.nan
 
 
 def _whole(
@@ -227,16 +355,10 @@ def _whole(
     notes: tuple[str, ...] = ()
     if scored.all():
         tolerance = max(truth.voxel_size) if distance_um is None else distance_um
+        grid = np.asarray(blocks_of(truth).shape)
         lines = centre_line_scores(true, found, voxel_size=truth.voxel_size)
         rims = surface_scores(true, found, voxel_size=truth.voxel_size, tolerance_um=tolerance)
-        figures = (
-            Figure("clDice", lines.cl_dice),
-            Figure("centre line precision", lines.precision),
-            Figure("centre line recall", lines.recall),
-            Figure("surface distance, mean [um]", rims.mean_um),
-            Figure("surface distance, 95 % [um]", rims.p95_um),
-            Figure(f"surface Dice within {tolerance:g} um", rims.dice),
-        )
+        figures = (*_line_figures(lines, grid), *_rim_figures(rims, grid))
     else:
         notes = ("centre lines and surfaces: some voxels are not scored, which would cut them",)
     errors: list[ErrorAt] = []

@@ -15,7 +15,7 @@ from projectome.core.skeleton import Skeleton
 from projectome.core.space import Space
 from projectome.errors import ParameterError, SpaceMismatchError, UnknownNameError
 from projectome.io.source import VolumeSource
-from projectome.metrics.bootstrap import interval
+from projectome.metrics.bootstrap import interval, interval_of_sums
 
 Kind: TypeAlias = Literal[
     "voxels", "labels", "points", "boxes", "classes", "skeletons", "trees", "landmarks"
@@ -174,6 +174,7 @@ class Evaluation:
             "truth": self.truth,
             "prediction": self.prediction,
             "settings": dict(self.settings),
+            "intervals": {"level": 0.95, "method": "percentile bootstrap", "seed": 0},
             "figures": [asdict(figure) for figure in self.figures],
             "counts": dict(self.counts),
             "table": [dict(row) for row in self.table],
@@ -205,6 +206,7 @@ def share_of(
     of: str,
     *,
     statistic: Callable[[NDArray[np.float64]], float] | None = None,
+    strata: NDArray[np.int64] | None = None,
 ) -> Figure:
     """Return a figure made from sums over units, with its interval.
 
@@ -218,13 +220,18 @@ def share_of(
         What the units are.
     statistic
         From the K sums to the figure; the first over the second by default.
+    strata
+        Shape (N,), of which sample each unit is; of each as many are drawn as it has.
     """
     figure = _first_over_second if statistic is None else statistic
-    found = interval(
-        rows,
-        lambda drawn: figure(drawn.sum(axis=0)),
-        resamples=2000 if len(rows) <= MANY else 200,
-    )
+    resamples = 2000 if len(rows) <= MANY else 200
+    found = interval_of_sums(rows, figure, strata=strata, resamples=resamples)
+    return Figure(name, found.value, found.low, found.high, found.n, of)
+
+
+def mean_of(name: str, values: NDArray[np.float64], of: str) -> Figure:
+    """Return the mean of one value a unit, with its interval; units with NaN are left out."""
+    found = interval(values)
     return Figure(name, found.value, found.low, found.high, found.n, of)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -22,7 +23,28 @@ from projectome.morphology.crossing import check_space
 
 Scores: TypeAlias = dict[str, float]
 TreeProgram: TypeAlias = Callable[[Sequence[Skeleton], Sequence[Skeleton], float], Scores]
-LabelProgram: TypeAlias = Callable[[Sequence[Skeleton], Volume], Scores]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a program says of labels along N neurons.
+
+    Attributes
+    ----------
+    figures
+        Its summary.
+    rows
+        N, what it says of each neuron.
+    weights
+        N: the figures that stand in rows too are means of the rows with these weights.
+    """
+
+    figures: Scores
+    rows: tuple[Scores, ...]
+    weights: tuple[float, ...]
+
+
+LabelProgram: TypeAlias = Callable[[Sequence[Skeleton], Volume], Scored]
 
 
 def pyneval(truth: Sequence[Skeleton], traced: Sequence[Skeleton], distance_um: float) -> Scores:
@@ -59,8 +81,8 @@ def vaa3d(truth: Sequence[Skeleton], traced: Sequence[Skeleton], distance_um: fl
     return neuron_distance(*_whole(truth, traced), threshold=distance_um)
 
 
-def segmentation_skeleton_metrics(truth: Sequence[Skeleton], labels: Volume) -> Scores:
-    """Return the summary of segmentation-skeleton-metrics 5.9.14, in voxels as by its defaults.
+def segmentation_skeleton_metrics(truth: Sequence[Skeleton], labels: Volume) -> Scored:
+    """Return the figures of segmentation-skeleton-metrics 5.9.14, in voxels as by its defaults.
 
     Parameters
     ----------
@@ -71,21 +93,27 @@ def segmentation_skeleton_metrics(truth: Sequence[Skeleton], labels: Volume) -> 
 
     Returns
     -------
-    dict
-        Of each column the mean of the neurons, weighted by their run lengths; neurons without a
-        figure are left out.
+    Scored
+        The columns of each neuron, and as the summary their means, weighted by run lengths; neurons
+        without a figure are left out.
     """
-    rows = skeleton_metrics({str(k): neuron for k, neuron in enumerate(truth)}, labels).values()
+    found = skeleton_metrics({str(k): neuron for k, neuron in enumerate(truth)}, labels)
+    rows = tuple(found.values())
+    weights = tuple(row["SWC Run Length"] for row in rows)
     means: Scores = {}
     for name in next(iter(rows), {}):
-        known = [(r[name], r["SWC Run Length"]) for r in rows if not math.isnan(r[name])]
+        known = [
+            (row[name], length)
+            for row, length in zip(rows, weights, strict=True)
+            if not math.isnan(row[name])
+        ]
         weight = sum(length for _, length in known)
         total = sum(value * length for value, length in known)
         means[name] = total / weight if weight else math.nan
-    return means
+    return Scored(means, rows, weights)
 
 
-def funlib(truth: Sequence[Skeleton], labels: Volume) -> Scores:
+def funlib(truth: Sequence[Skeleton], labels: Volume) -> Scored:
     """Return the expected run length of funlib.evaluate, nodes having the label of their voxel.
 
     Parameters
@@ -97,8 +125,9 @@ def funlib(truth: Sequence[Skeleton], labels: Volume) -> Scores:
 
     Returns
     -------
-    dict
-        ``expected_run_length`` [um of the space], ``merging_segments`` and ``split_edges``.
+    Scored
+        ``expected_run_length`` [um of the space], ``merging_segments`` and ``split_edges``; of each
+        neuron the first and the last.
 
     Raises
     ------
@@ -118,11 +147,20 @@ def funlib(truth: Sequence[Skeleton], labels: Volume) -> Scores:
             )
         found.append(read_labels(labels, voxel, None, BLOCK))
     length, merges, splits = expected_run_length(truth, found)
-    return {
+    rows = []
+    for number, (neuron, own) in enumerate(zip(truth, found, strict=True)):
+        # Alone, with what merges taken as background, which counts as little.
+        alone = np.where(np.isin(own, list(merges)), 0, own)
+        mine = expected_run_length([neuron], [alone])[0]
+        rows.append(
+            {"expected_run_length": mine, "split_edges": float(len(splits.get(number, ())))}
+        )
+    figures = {
         "expected_run_length": length,
         "merging_segments": float(len([label for label in merges if label != 0])),
         "split_edges": float(sum(len(pairs) for pairs in splits.values())),
     }
+    return Scored(figures, tuple(rows), tuple(neuron.cable_length for neuron in truth))
 
 
 TREE_PROGRAMS: Mapping[str, TreeProgram] = MappingProxyType(
