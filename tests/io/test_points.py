@@ -77,6 +77,7 @@ def test_points_that_cannot_be_read(tmp_path):
     for text, message in (
         ("a,y,x\n1,2,3\n", "Name the coordinates with their unit"),
         ("z_um,y_um,x_um\n1,2,\n", "point 1 has a coordinate that is missing"),
+        ("z_um,y_um,x_um\n1,2,-1e200\n", "out of reach"),
         ("z_um,y_um,x_um\n1,2,3\n1,inf,3\n", "point 2"),
         ("z_um,y_um,x_um\n1,a,3\n", "'y_um' is not all numbers"),
     ):

@@ -185,6 +185,7 @@ def test_a_file_without_nodes_is_an_empty_skeleton(text):
         ("# x\n1 1 0 0 -1\n", "line 2 has 5 columns"),
         ("1 1 nan 0 0 1 -1\n", "not finite"),
         ("1 1 0 inf 0 1 -1\n", "not finite"),
+        ("1 1 0 1e200 0 1 -1\n", "out of reach"),
         ("1.5 1 0 0 0 1 -1\n", "line 1 has something else"),
         ("1 1.5 0 0 0 1 -1\n", "line 1 has something else"),
         ("1 99999999999 0 0 0 1 -1\n", "beyond 32 bits"),

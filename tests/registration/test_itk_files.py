@@ -67,6 +67,16 @@ def test_a_chain_of_an_inverted_affine_and_a_warp(tmp_path):
     assert np.allclose(chain(affine_of(inner)), expected, atol=0.05)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_a_field_of_no_numbers_that_can_be_is_refused(tmp_path, value):
+    field = np.zeros((2, 3, 4, 3), np.float32)
+    field[1, 2, 3, 0] = value
+    warp = sitk.GetImageFromArray(field, isVector=True)
+    sitk.WriteImage(warp, str(tmp_path / "warp.nii.gz"))
+    with pytest.raises(FormatError, match=r"not finite, or beyond 1e\+06 mm"):
+        read_itk([tmp_path / "warp.nii.gz"])
+
+
 def affine_of(points):
     """Where the affine takes points: its inverse brings them back onto the grid."""
     return by_itk(affine(), points)

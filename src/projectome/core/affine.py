@@ -11,6 +11,8 @@ from projectome.core.space import Space, lps_directions
 from projectome.errors import ParameterError, ShapeError, SpaceMismatchError
 
 VOXELS = Space.voxels()
+FARTHEST = 1e18
+"""No place lies farther off; products of three such numbers are finite."""
 
 
 def read_only(array: ArrayLike, dtype: object = None) -> NDArray:  # type: ignore[type-arg]
@@ -31,6 +33,12 @@ def read_only(array: ArrayLike, dtype: object = None) -> NDArray:  # type: ignor
     view = np.ascontiguousarray(array, dtype=dtype).view()  # type: ignore[call-overload]
     view.flags.writeable = False
     return view
+
+
+def are_places(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which points (N, 3) are somewhere: three finite numbers, none beyond `FARTHEST`."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray((np.abs(points) <= FARTHEST).all(axis=1))
 
 
 def coordinates(points: ArrayLike) -> NDArray[np.float64]:

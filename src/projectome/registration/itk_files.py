@@ -31,6 +31,8 @@ LINEAR = {
 }
 FIELD_ENDINGS = (".nii", ".nii.gz", ".nrrd")
 LARGEST_TEXT = 2**20
+LARGEST_SHIFT = 1e6
+"""Of a displacement [mm]."""
 
 
 def read_itk(urls: Sequence[str | Path], *, inverted: Sequence[bool] | None = None) -> Transform:
@@ -178,13 +180,21 @@ def field_of(volume: Volume) -> DisplacementField:
     ------
     ShapeError
         If it has no three channels.
+    FormatError
+        If a displacement is no number that can be.
     """
     if len(volume.channels) != 3:
         raise ShapeError(
             f"{volume.name} has {len(volume.channels)} channels; a displacement field has three, "
             "along x, y and z."
         )
-    values = np.moveaxis(np.asarray(volume.read(), np.float32), 0, 3)[..., ::-1] * np.float32(1000)
+    parts = np.asarray(volume.read(), np.float32)
+    if not (np.abs(parts) <= LARGEST_SHIFT).all():
+        raise FormatError(
+            f"{volume.name} holds displacements that are not finite, or beyond {LARGEST_SHIFT:g} "
+            "mm. Make it again with the program that wrote it."
+        )
+    values = np.moveaxis(parts, 0, 3)[..., ::-1] * np.float32(1000)
     return DisplacementField(values, voxels_to_lps(volume), LPS)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from projectome.core.affine import Affine
+from projectome.core.affine import Affine, are_places
 from projectome.core.points import Points
 from projectome.core.space import MICROMETRES, Space
 from projectome.errors import FormatError, ParameterError
@@ -106,9 +106,10 @@ def points_of(
         positions = _triples(table[TRIPLE], where)
     else:
         positions = np.stack([numeric(table[name], where) for name in names], axis=1)
-    for row in np.flatnonzero(~np.isfinite(positions).all(axis=1))[:1]:
+    for row in np.flatnonzero(~are_places(positions))[:1]:
         raise FormatError(
-            f"{where}: point {row + 1} has a coordinate that is missing or not finite."
+            f"{where}: point {row + 1} has a coordinate that is missing, not finite or out of "
+            "reach. Correct or remove it."
         )
     columns = {name: column(table[name]) for name in table.columns if name not in names}
     if unit == "voxel" and voxel_size is not None:

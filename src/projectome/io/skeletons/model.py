@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from projectome.core.affine import read_only
+from projectome.core.affine import FARTHEST, are_places, read_only
 from projectome.core.forest import parents_first, spanning_parents
 from projectome.core.region_graph import connected_components
 from projectome.core.skeleton import Skeleton
@@ -198,10 +198,10 @@ class Graph:
         FormatError
             If a coordinate is not finite.
         """
-        for bad in np.flatnonzero(~np.isfinite(self.positions).all(axis=1))[:1]:
+        for bad in np.flatnonzero(~are_places(self.positions))[:1]:
             raise FormatError(
-                f"{where}: node {self.ids[bad]} of {name!r} has a coordinate that is not finite. "
-                "Correct or remove it."
+                f"{where}: node {self.ids[bad]} of {name!r} has a coordinate that is not finite, "
+                "or out of reach. Correct or remove it."
             )
         parents = spanning_parents(self.positions, self.edges, self.roots)
         order = parents_first(parents)
@@ -265,5 +265,5 @@ def _keys(pairs: NDArray[np.int64], n: int) -> NDArray[np.int64]:
 
 def known_radius(radius: NDArray[np.float64]) -> NDArray[np.float64] | None:
     """Return radii with NaN where they are not positive numbers; None where none is."""
-    known = (radius > 0) & (radius < 1e30)
+    known = (radius > 0) & (radius <= FARTHEST)
     return np.where(known, radius, np.nan) if known.any() else None

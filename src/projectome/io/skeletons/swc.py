@@ -18,7 +18,6 @@ Methods 84, 49-54 (the format).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -34,6 +33,8 @@ from projectome.errors import FormatError, ParameterError, Problem
 from projectome.io.skeletons.swc_text import Header, Nodes, decode, split_lines
 from projectome.io.stores import read_bytes, write_bytes
 
+LARGEST_SCALE = 1e9
+"""Of a unit, against a micrometre, either way."""
 MAX_BYTES = 2**29
 """Size of the largest file that is read unless the caller allows more [bytes]."""
 
@@ -315,9 +316,10 @@ def scale_factors(
     except ValueError:
         factors = np.zeros(3)
     radius_factor = float(factors[2]) if radius_scale is None else float(radius_scale)
-    if not all(math.isfinite(f) and f > 0 for f in (*factors.tolist(), radius_factor)):
+    if not all(1 / LARGEST_SCALE <= f <= LARGEST_SCALE for f in (*factors, radius_factor)):
         raise ParameterError(
             "A scale is one positive number of micrometres or three in the order (z, y, x), and "
-            f"radius_scale is one; not {scale!r} and {radius_scale!r}."
+            f"radius_scale is one, none beyond {LARGEST_SCALE:g}; not {scale!r} and "
+            f"{radius_scale!r}."
         )
     return factors, radius_factor

@@ -10,6 +10,7 @@ from typing import TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from projectome.core.affine import FARTHEST, are_places
 from projectome.core.space import MICROMETRES, OPPOSITE, Names, Space, Towards
 from projectome.errors import FormatError, Problem
 
@@ -170,14 +171,14 @@ class Nodes:
             raise bad_line(rows[place // 3], where, "an id, type or parent beyond 63 bits")
         ids, kinds, parent = np.array(ints, np.int64).reshape(-1, 3).T
         values = np.array(floats, np.float64).reshape(-1, 4)
-        for bad in np.flatnonzero(~np.isfinite(values[:, :3]).all(axis=1))[:1]:
-            raise bad_line(rows[bad], where, "a coordinate that is not finite")
+        for bad in np.flatnonzero(~are_places(values[:, :3]))[:1]:
+            raise bad_line(rows[bad], where, "a coordinate that is not finite, or out of reach")
         for bad in np.flatnonzero(np.abs(kinds) > np.iinfo(np.int32).max)[:1]:
             raise bad_line(rows[bad], where, "a type beyond 32 bits")
 
         problems: list[Problem] = []
         more = max((len(fields) for _, fields in rows), default=7) - 7
-        unknown = ~((values[:, 3] > 0) & (values[:, 3] < 1e30))
+        unknown = ~((values[:, 3] > 0) & (values[:, 3] <= FARTHEST))
         for told, message in (
             (not rows, "There is no node in the file."),
             (more > 0, f"{more} columns after the seventh are not read."),
