@@ -446,6 +446,38 @@ def test_every_figure_of_trees_has_an_interval(tmp_path, save):
     assert by_name(named)["dist_allnodes, mean of neurons"].n == 3
 
 
+def test_a_tracing_beside_three_annotators(tmp_path):
+    def line(stop, name):
+        x = np.arange(0.0, stop + 1)
+        one = Skeleton(np.stack([0 * x, 0 * x, x], axis=1), np.arange(-1, len(x) - 1), Space())
+        projectome.write_swc(one, tmp_path / name)
+
+    (tmp_path / "several").mkdir()
+    for stop, name in ((100, "ann"), (100, "bob"), (60, "cy")):
+        line(stop, f"several/{name}.swc")
+    line(80, "mine.swc")
+    scores = score("annotators", tmp_path / "several", tmp_path / "mine.swc", distance=2)
+    short = 2 * 0.62 / 1.62
+    assert scores["annotators agree, length: F1"] == pytest.approx((1 + 2 * short) / 3, abs=0.005)
+    figure = by_name(scores)["annotators agree, length: F1"]
+    assert (figure.n, figure.of) == (3, "annotators")
+    assert figure.low < figure.value < figure.high
+    mine = [2 * 0.82 / 1.82] * 2 + [2 * 0.775 / 1.775]
+    assert scores["prediction, length: F1"] == pytest.approx(np.mean(mine), abs=0.005)
+    assert scores["prediction over annotators, length"] == pytest.approx(
+        np.mean(mine) / ((1 + 2 * short) / 3), abs=0.01
+    )
+    # Of the two ends each has one at the same place, but for the first two, which share both.
+    assert scores["annotators agree, branchings and ends: F1"] == pytest.approx(2 / 3)
+    assert scores["prediction, branchings and ends: F1"] == 0.5
+    assert [row["annotator"] for row in scores.table] == ["ann", "bob", "cy"]
+    assert scores.table[0]["length: others"] == pytest.approx((1 + short) / 2, abs=0.005)
+    with pytest.raises(ParameterError, match="two tracings of one neuron or more, not 1"):
+        score("annotators", tmp_path / "mine.swc", tmp_path / "mine.swc", distance=2)
+    with pytest.raises(ParameterError, match="Matching tracings needs --distance UM"):
+        score("annotators", tmp_path / "several", tmp_path / "mine.swc")
+
+
 def test_trees_and_skeletons_as_other_programs_score_them(tmp_path):
     whole = np.stack([np.full(41, 5.0), np.full(41, 5.0), np.arange(41.0)], axis=1)
     for name, line in (("truth", whole), ("found", whole[:21])):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numba
 import numpy as np
@@ -21,6 +22,8 @@ from projectome.metrics.bootstrap import Interval, interval
 from projectome.metrics.run_graph import Cut, joints, runs
 from projectome.metrics.runs import SkeletonScores, score_runs
 from projectome.metrics.samples import check_distance, common_space, subdivided
+from projectome.metrics.tree_nodes import node_scores
+from projectome.metrics.tree_paths import path_scores
 from projectome.metrics.trees import length_scores
 from projectome.morphology.nearest import Cable
 
@@ -54,9 +57,10 @@ class Ceiling:
     Attributes
     ----------
     f1
-        Shape (K, K): F1 by length of each pair, 1 on the diagonal.
+        Shape (K, K): F1 of each pair, 1 on the diagonal.
     recall
-        Shape (K, K): share of the cable of the row that lies near that of the column.
+        Shape (K, K): share of the row that the column has, by length of cable near one another, by
+        nodes matched or by walks followed.
     agreement
         Mean F1 of the pairs, with an interval over annotators.
     best, worst
@@ -198,7 +202,11 @@ def false_branches(
 
 
 def annotator_ceiling(
-    tracings: Sequence[Sequence[Skeleton]], *, distance_um: float, seed: int = 0
+    tracings: Sequence[Sequence[Skeleton]],
+    *,
+    distance_um: float,
+    by: Literal["length", "nodes", "paths"] = "length",
+    seed: int = 0,
 ) -> Ceiling:
     """Compare several tracings of one neuron with one another.
 
@@ -208,6 +216,9 @@ def annotator_ceiling(
         Of each annotator the trees, all in one space; two annotators or more.
     distance_um
         How far apart cable may lie to be the same [um of that space].
+    by
+        What has to agree: cable (`trees.length_scores`), branchings and ends
+        (`tree_nodes.node_scores`) or paths (`tree_paths.path_scores`).
     seed
         Of the bootstrap, which draws annotators; pairs of an annotator with itself do not count.
 
@@ -229,11 +240,11 @@ def annotator_ceiling(
     harmonic, recall = np.ones((count, count)), np.ones((count, count))
     for i in range(count):
         for j in range(i + 1, count):
-            scores = length_scores(tracings[i], tracings[j], distance_um=distance_um)
-            harmonic[i, j] = harmonic[j, i] = scores.f1
-            recall[i, j], recall[j, i] = scores.recall, scores.precision
+            pair = agreement(tracings[i], tracings[j], distance_um=distance_um, by=by)
+            recall[i, j], recall[j, i], harmonic[i, j] = pair
+            harmonic[j, i] = harmonic[i, j]
 
-    def agreement(index: NDArray[np.int64]) -> float:
+    def mean(index: NDArray[np.int64]) -> float:
         other = index[:, None] != index[None, :]
         if not other.any():
             return math.nan
@@ -244,11 +255,44 @@ def annotator_ceiling(
     return Ceiling(
         f1=read_only(harmonic),
         recall=read_only(recall),
-        agreement=interval(agreement, n=count, seed=seed),
+        agreement=interval(mean, n=count, seed=seed),
         best=int(ordered.argmax()),
         worst=int(ordered.argmin()),
         distance_um=float(distance_um),
     )
+
+
+def agreement(
+    truth: Sequence[Skeleton],
+    traced: Sequence[Skeleton],
+    *,
+    distance_um: float,
+    by: Literal["length", "nodes", "paths"] = "length",
+) -> tuple[float, float, float]:
+    """Return recall, precision and F1 of one tracing by another.
+
+    Parameters
+    ----------
+    truth, traced, distance_um, by
+        As for `annotator_ceiling`.
+
+    Raises
+    ------
+    ParameterError
+        If the distance is not positive, or there is nothing of that name to agree in.
+    SpaceMismatchError
+        If the trees lie in different spaces.
+    """
+    if by == "length":
+        length = length_scores(truth, traced, distance_um=distance_um)
+        return length.recall, length.precision, length.f1
+    if by == "nodes":
+        nodes = node_scores(truth, traced, distance_um=distance_um).critical
+        return nodes.recall, nodes.precision, nodes.f1
+    if by == "paths":
+        paths = path_scores(truth, traced, distance_um=distance_um)
+        return paths.recall, paths.precision, paths.f1
+    raise ParameterError(f"Tracings agree by length, nodes or paths, not by {by!r}.")
 
 
 def _cut(neurons: Sequence[Skeleton]) -> Cut:

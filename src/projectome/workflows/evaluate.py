@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from projectome.errors import ParameterError, UnknownNameError
 from projectome.io.source import VolumeSource
+from projectome.workflows.evaluate_annotators import evaluate_annotators
 from projectome.workflows.evaluate_boxes import evaluate_boxes
 from projectome.workflows.evaluate_labels import evaluate_labels
 from projectome.workflows.evaluate_points import (
@@ -79,7 +80,8 @@ def evaluate(
     ----------
     kind
         What is compared: ``"voxels"``, ``"labels"``, ``"points"``, ``"boxes"``, ``"classes"``,
-        ``"skeletons"`` (true skeletons against labels), ``"trees"`` or ``"landmarks"``.
+        ``"skeletons"`` (true skeletons against labels), ``"trees"``, ``"annotators"`` (several
+        tracings of one neuron, and one to score beside them) or ``"landmarks"``.
     truth, prediction
         Addresses of any format.
     how
@@ -136,6 +138,10 @@ def evaluate(
         trees = TreePair(truth, prediction, how.scale, said.expansion, image)
         distance = need(how.distance, "--distance UM", "Matching trees")
         return evaluate_trees(trees, distance_um=distance, merge_um=how.merge, compat=how.compat)
+    if kind == "annotators":
+        several = TreePair(truth, prediction, how.scale, said.expansion, image)
+        distance = need(how.distance, "--distance UM", "Matching tracings")
+        return evaluate_annotators(several, distance_um=distance)
     if kind == "skeletons":
         labels = replace(said, url=prediction)
         along = TreePair(truth, labels, how.scale, said.expansion, image)

@@ -18,10 +18,19 @@ from projectome.io.source import VolumeSource
 from projectome.metrics.bootstrap import interval, interval_of_sums
 
 Kind: TypeAlias = Literal[
-    "voxels", "labels", "points", "boxes", "classes", "skeletons", "trees", "landmarks"
+    "voxels",
+    "labels",
+    "points",
+    "boxes",
+    "classes",
+    "skeletons",
+    "trees",
+    "annotators",
+    "landmarks",
 ]
 KINDS: tuple[Kind, ...] = (
-    "voxels", "labels", "points", "boxes", "classes", "skeletons", "trees", "landmarks",
+    "voxels", "labels", "points", "boxes", "classes", "skeletons", "trees", "annotators",
+    "landmarks",
 )  # fmt: skip
 MANY = 20_000
 """Units beyond which fewer draws are made: intervals are narrow then."""
