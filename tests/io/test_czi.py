@@ -182,6 +182,7 @@ class TestPyramid:
         pyramid = open_volume(str(path))
         assert len(pyramid) == 2
         np.testing.assert_array_equal(pyramid[1].read(), self.half)
+        assert pyramid[0].voxel_size == (4.0, 2.0, 1.0)  # from metres, without 3.9999999999999996
         assert pyramid[1].voxel_size == pytest.approx((4, 4, 2))
         # The centre of a pixel of the level is the centre of 2 x 2 pixels of the finest.
         assert pyramid[0].affine.translation == pytest.approx((0, 20, 20))

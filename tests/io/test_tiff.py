@@ -4,6 +4,7 @@ import os
 import re
 import struct
 from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from projectome.core.box import Box
 from projectome.errors import FormatError, ParameterError, ProjectomeError
 from projectome.io.access import Access
 from projectome.io.open import open_volume
+from projectome.io.source import VolumeSource
 from projectome.io.volumes.tiff_pages import Cache, TiffPages
 
 SIZE = (2.0, 0.5, 0.25)
@@ -450,6 +452,56 @@ def test_ome_xml_that_is_no_xml(tmp_path, voxels):
     tifffile.tiffcomment(path, xml.replace("<Pixels", "<Pixels <<", 1).encode())
     with pytest.raises(FormatError, match=r"(OME-XML|broken).*([Ss]ave|Restore)"):
         open_volume(path, voxel_size=SIZE)
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        '<!DOCTYPE OME [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>',
+        '<!-- x --><!DOCTYPE OME [<!ENTITY a SYSTEM "file:///etc/hostname">]>',
+        '<!DOCTYPE OME SYSTEM "http://127.0.0.1:9/ome.dtd">',
+    ],
+)
+def test_ome_xml_declares_no_document_type(tmp_path, voxels, declared):
+    """Entities can make a small file enormous, or read other files."""
+    path = plain(tmp_path / "a.ome.tif", voxels, metadata={"axes": "ZYX", "Name": "NAME"})
+    with tifffile.TiffFile(path) as tiff:
+        xml = tiff.ome_metadata
+    start = xml.index("<OME")
+    spoiled = (xml[:start] + declared + xml[start:]).replace("NAME", "&a;")
+    tifffile.tiffcomment(path, spoiled.encode())
+    with pytest.raises(FormatError, match=r"OME-XML of .*a\.ome\.tif.*(document type|entity)"):
+        open_volume(path, voxel_size=SIZE)
+
+
+@pytest.mark.server
+def test_the_fingerprint_of_a_remote_file_is_that_of_the_local_one(tmp_path, serving_buckets):
+    """And takes its pieces several at a time: 64 of them, 50 ms away, within a second."""
+    bucket = tmp_path / "buckets" / "data"
+    bucket.mkdir(parents=True)
+    path = plain(bucket / "large.tif", np.random.default_rng(0).integers(0, 9, (9, 800, 800), "u1"))
+    local = VolumeSource(str(path), voxel_size=SIZE).fingerprint()
+    with serving_buckets(bucket.parent, latency_ms=50) as server:
+        array = open_volume("s3://data/large.tif", endpoint=server.endpoint, voxel_size=SIZE)[
+            0
+        ].array
+        began = perf_counter()
+        pieces = list(array.evidence())
+        taken = perf_counter() - began
+        source = VolumeSource("s3://data/large.tif", endpoint=server.endpoint, voxel_size=SIZE)
+        assert source.fingerprint() == local
+    assert len(pieces) == 66
+    assert taken < 64 * 0.05 / 2
+
+
+def test_images_of_one_file_have_fingerprints_of_their_own(tmp_path, voxels):
+    path = str(tmp_path / "two.ome.tif")
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        for _ in range(2):
+            tiff.write(voxels, metadata={"axes": "ZYX"}, photometric="minisblack")
+    sources = [VolumeSource(f"{path}#{n}", voxel_size=SIZE) for n in (0, 1)]
+    assert sources[0].fingerprint() != sources[1].fingerprint()
+    assert sources[0].fingerprint() == VolumeSource(f"{path}#0", voxel_size=SIZE).fingerprint()
 
 
 def test_an_ome_tiff_that_lacks_planes(tmp_path, voxels):

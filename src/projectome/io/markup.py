@@ -62,6 +62,34 @@ def elements(data: bytes, *, url: str, doctype: bool = False) -> Iterator[Elemen
     yield from builder.taken()
 
 
+def check_declarations(text: str, *, url: str) -> None:
+    """Refuse XML that declares a document type, before any other parser expands what it declares.
+
+    Parameters
+    ----------
+    text
+        The document; whether the rest of it is sound is not looked at.
+    url
+        Where it came from, for messages.
+
+    Raises
+    ------
+    FormatError
+        With the name of the type.
+    """
+    builder = _Builder(url, doctype=False, encoding="utf-8")
+    data = text.encode("utf-8", "replace")
+    for start in range(0, len(data), PIECE):
+        try:
+            builder.parser.Parse(data[start : start + PIECE], False)
+        except FormatError:
+            raise
+        except (expat.ExpatError, LookupError, ValueError):
+            return
+        if builder.open or builder.done:  # declarations come before the root
+            return
+
+
 def root_name(data: bytes) -> str | None:
     """Return the name of the root of an XML document; None where it is not well begun."""
     found: list[str] = []
@@ -87,11 +115,11 @@ def _allowed(code: int) -> bool:
 
 
 class _Builder:
-    def __init__(self, url: str, doctype: bool) -> None:
+    def __init__(self, url: str, doctype: bool, encoding: str | None = None) -> None:
         self.url, self.doctype = url, doctype
         self.open: list[tuple[str, dict[str, str], list[str]]] = []
         self.done: list[Element] = []
-        self.parser = expat.ParserCreate()
+        self.parser = expat.ParserCreate(encoding)
         self.parser.buffer_text = True
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end

@@ -13,7 +13,7 @@ from projectome.core.provenance import digest
 from projectome.core.space import Meaning
 from projectome.core.volume import Array, LazyArray, Pyramid, Volume
 from projectome.errors import ParameterError
-from projectome.io.open import open_volume
+from projectome.io.open import FRAGMENT, INSIDE, open_volume
 from projectome.io.volumes.options import Evident
 
 OPENED = 32
@@ -111,13 +111,13 @@ class VolumeSource:
     def fingerprint(self) -> str:
         """Return a hash that changes when the volume does, the same on every host and path.
 
-        It covers the metadata documents, what the user says, the orientation taken from the
-        metadata of the data asset, the expansion taken from the catalog, and of the content: of
-        Zarr the sizes and both ends of 32 evenly spaced chunks or shards (a shard keeps the index
-        of its chunks at its end), of a TIFF file its size and 64 evenly spaced pieces of 64 KiB
-        (all of a file up to 4 MiB), of a folder of planes the names and both ends of 32 of them. It
-        does not see a change inside a chunk, piece or companion file that is not among the samples
-        and keeps all sizes.
+        It covers the metadata documents, what the user says, also behind the ``#`` of an address,
+        the orientation taken from the metadata of the data asset, the expansion taken from the
+        catalog, and of the content: of Zarr the sizes and both ends of 32 evenly spaced chunks or
+        shards (a shard keeps the index of its chunks at its end), of a TIFF file its size and 64
+        evenly spaced pieces of 64 KiB (all of a file up to 4 MiB), of a folder of planes the names
+        and both ends of 32 of them. It does not see a change inside a chunk, piece or companion
+        file that is not among the samples and keeps all sizes.
 
         Returns
         -------
@@ -130,7 +130,9 @@ class VolumeSource:
         for part in _evidence(volume.array):
             content.update(len(part).to_bytes(8, "little"))
             content.update(part)
+        image = INSIDE.search(self.url) or FRAGMENT.search(self.url)
         said = {
+            **({} if image is None else {"image": image[0]}),
             "level": self.level,
             "channel": None if self.channel is None else str(self.channel),
             "voxel_size": self.voxel_size,

@@ -66,7 +66,8 @@ def facts_of(xml: bytes, *, url: str) -> CziFacts:
         return CziFacts()
     nodes, single = _gathered(elements(xml, url=f"The metadata of {url}"))
     sizes = {node.get("Id"): _number(node.get("Value")) for node in nodes[DISTANCE]}
-    z, y, x = (1e6 * value if value else None for value in (sizes.get(a) for a in "ZYX"))
+    # 15 digits, which metres have: 4e-07 m is 0.4 um, not 0.39999999999999997.
+    z, y, x = (float(f"{1e6 * v:.15g}") if v else None for v in (sizes.get(a) for a in "ZYX"))
     shown = nodes[SHOWN]
     channels = tuple(
         _channel(node, shown[i] if i < len(shown) else None, i)

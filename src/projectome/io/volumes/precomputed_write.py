@@ -302,8 +302,8 @@ def create_precomputed(
 
     All encodings keep every value. The format knows voxel sizes and offsets of whole voxels;
     orientation, expansion, names of channels and the exact place of the first voxel stand beside it
-    under ``projectome``, where other programs do not look: those show a volume at most half a voxel
-    off.
+    under ``projectome``, where other programs do not look: those show level 0 at most half a voxel
+    off, and a coarser one less than a voxel of its own.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ import tifffile
 
 from projectome.core.space import OPPOSITE, Direction, Towards, micrometres_per
 from projectome.errors import FormatError, ParameterError, Problem
+from projectome.io.markup import check_declarations
 from projectome.io.volumes.planes import Acquisition, Channel
 
 Size = tuple[float | None, float | None, float | None]
@@ -91,14 +92,15 @@ def facts_of(tiff: tifffile.TiffFile, index: int, *, url: str) -> TiffFacts:
     return TiffFacts("BigTIFF" if tiff.is_bigtiff else "TIFF")
 
 
-def check_companions(xml: str, *, url: str) -> None:
-    """Refuse OME-XML that names files outside the folder of the file itself.
+def check_ome(xml: str, *, url: str) -> None:
+    """Refuse OME-XML that names files outside the folder of the file, or declares a document type.
 
     Raises
     ------
     FormatError
         With the name.
     """
+    check_declarations(xml, url=f"The OME-XML of {url}")
     for name in re.findall(r'FileName\s*=\s*"([^"]*)"', xml):
         if "/" in name or "\\" in name or name == "..":
             raise FormatError(
@@ -108,6 +110,7 @@ def check_companions(xml: str, *, url: str) -> None:
 
 
 def _ome(xml: str, index: int, url: str) -> TiffFacts:
+    check_declarations(xml, url=f"The OME-XML of {url}")
     problems: list[Problem] = []
     root, problem = None, f"it is longer than {XML_LIMIT} characters"
     if len(xml) <= XML_LIMIT:

@@ -13,6 +13,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -26,7 +27,7 @@ from projectome.core.volume import Array
 from projectome.errors import FormatError
 from projectome.io import stores
 from projectome.io.access import Access
-from projectome.io.volumes.tiff_metadata import check_companions
+from projectome.io.volumes.tiff_metadata import check_ome
 
 SEGMENT_LIMIT = 2**30
 """Largest strip or tile that is decoded [bytes]."""
@@ -196,7 +197,7 @@ class TiffPages:
             self.close = weakref.finalize(self, _close, self.tiff, file)
             try:
                 if self.tiff.is_ome:
-                    check_companions(self.tiff.ome_metadata or "", url=self.url)
+                    check_ome(self.tiff.ome_metadata or "", url=self.url)
                 self.series_found = list(self.tiff.series)
             except BROKEN as error:
                 self.close()
@@ -365,14 +366,21 @@ def _close(tiff: tifffile.TiffFile, file: Any) -> None:
         file.close()
 
 
-SAMPLES, PIECE = 64, 2**16
+SAMPLES, PIECE, AT_A_TIME = 64, 2**16, 16
 
 
 def samples(url: str, access: Access, *, pieces: int = SAMPLES) -> Iterator[bytes]:
     """Yield the size of a file and evenly spaced pieces of it, its head and tail among them."""
     _, size = stores.read_part(url, 0, 1, access=access)
     yield str(size).encode()
-    with stores.open_file(url, access=access, buffer=PIECE) as file:
-        for start in sorted({int(s) for s in np.linspace(0, max(0, size - PIECE), pieces)}):
-            file.seek(start)
-            yield file.read(PIECE)
+    starts = sorted({int(s) for s in np.linspace(0, max(0, size - PIECE), pieces)})
+    address = stores.parse(url)
+    if address.scheme in ("file", "memory") or address.member:
+        with stores.open_file(url, access=access, buffer=PIECE) as file:
+            for start in starts:
+                file.seek(start)
+                yield file.read(PIECE)
+        return
+    with ThreadPoolExecutor(min(AT_A_TIME, len(starts))) as pool:
+        found = pool.map(lambda s: stores.read_part(url, s, PIECE, access=access)[0], starts)
+        yield from found
