@@ -26,6 +26,7 @@ from projectome.cli.options import (
     verb,
 )
 from projectome.cli.outputs import check_free
+from projectome.cli.places import PlaceOptions, place_of, place_title
 from projectome.core.volume import Pyramid, Volume
 from projectome.errors import ParameterError, ShapeError
 from projectome.settings import format_bytes
@@ -173,6 +174,7 @@ def mip(
     url: Url,
     out: Annotated[Path, typer.Option(metavar="PNG", help="Picture to write.")],
     volume: PictureOptions,
+    place: PlaceOptions,
     write: WriteOptions,
     talk: TalkOptions,
     axis: Axis = "z",
@@ -189,8 +191,18 @@ def mip(
     percentiles: Annotated[
         str, typer.Option(metavar="LOW,HIGH", help="Percentiles that become black and white.")
     ] = "1,99",
+    only: Annotated[
+        bool,
+        typer.Option(
+            "--only", help="Voxels outside the regions are black.", rich_help_panel="Place"
+        ),
+    ] = False,
 ) -> None:
-    """Project the brightest voxels along an axis into a picture."""
+    """Project the brightest voxels along an axis into a picture.
+
+    With --region only the box around regions of an atlas is projected, they are outlined, and the
+    contrast is that inside them.
+    """
     check_free(out, write.overwrite, (".png",))
     low, high = numbers(percentiles, count=2)
     if not 0 <= low < high <= 100:
@@ -199,16 +211,27 @@ def mip(
             "for instance 1,99.9."
         )
     from projectome.imaging.projection import mip as project
-    from projectome.plots.mip import View, contrast_limits, mip_figure
+    from projectome.plots.mip import View, contrast_limits, enlarged, mip_figure
     from projectome.plots.style import save
+    from projectome.workflows.places import only_regions, outline
 
-    finest, opened, level = to_look_at(url, volume, box)
+    around, where, seen = None, "", None
+    if place.given:
+        if box is not None or not place.region:
+            raise ParameterError("A place is a --box or a --region; give one of the two.")
+        around = place_of(url, volume, place, whole=False)
+        finest = opened = only_regions(around) if only else around.image
+        level, where, seen = around.level, place_title(around, place), outline(around, axis)
+    else:
+        finest, opened, level = to_look_at(url, volume, box)
     projection = project(opened, axis, span_um=parse_range(span, finest, axis))
     view = View(projection.image, axis, projection.start_um, projection.stop_um)
     channel = f" \u00b7 {volume.channel}" if volume.channel is not None else ""
-    title = f"{opened.name}{channel} \u00b7 brightest along {axis}"
-    limits = contrast_limits(view.image, (low, high))
-    save(mip_figure(view, space=opened.space, title=title, limits=limits), out)
+    title = f"{opened.name}{channel}{where} \u00b7 brightest along {axis}"
+    inside = view.image if seen is None else view.image[enlarged(seen, view.image.shape)]
+    limits = contrast_limits(inside, (low, high))
+    figure = mip_figure(view, space=opened.space, title=title, limits=limits, outline=seen)
+    save(figure, out)
     document = {
         "out": str(out),
         "level": level,
@@ -228,25 +251,48 @@ def profile(
         Path, typer.Option(metavar="TABLE", help="Table to write, .csv or .parquet; a .png beside.")
     ],
     volume: PictureOptions,
+    place: PlaceOptions,
     write: WriteOptions,
     talk: TalkOptions,
     axis: Axis = "z",
     box: BoxOption = None,
+    space: Annotated[
+        Literal["image", "atlas"],
+        typer.Option(
+            metavar="image|atlas",
+            help="Across the midline: plane by plane of the image, or by distance in the atlas.",
+            rich_help_panel="Place",
+        ),
+    ] = "image",
 ) -> None:
-    """Measure the intensity plane by plane along an axis, as a table and a picture."""
+    """Measure the intensity plane by plane along an axis, as a table and a picture.
+
+    With --atlas or --with, across the midline from left to right, in the regions named if any.
+    """
     picture = out.with_suffix(".png")
     check_free(out, write.overwrite, (".csv", ".parquet"))
     check_free(picture, write.overwrite)
     from projectome.imaging.projection import profile as measure
     from projectome.io.tables import write_table
-    from projectome.plots.profile import profile_figure
+    from projectome.plots.profile import midline_figure, profile_figure
     from projectome.plots.style import save
 
-    _, opened, level = to_look_at(url, volume, box)
-    rows = measure(opened, axis)
+    if place.given:
+        from projectome.workflows.places import midline_profile
+
+        if box is not None:
+            raise ParameterError("A place is a --box or a --region; give one of the two.")
+        around = place_of(url, volume, place, whole=True)
+        rows, level = midline_profile(around, space=space), around.level
+        title = f"{around.image.name}{place_title(around, place)}"
+        figure = midline_figure(rows, title=title)
+    else:
+        _, opened, level = to_look_at(url, volume, box)
+        rows = measure(opened, axis)
+        direction = opened.space.toward[opened.space.axes.index(axis)]
+        figure = profile_figure(rows, f"{axis}_um", direction, title=opened.name)
     write_table(rows, out)
-    direction = opened.space.toward[opened.space.axes.index(axis)]
-    save(profile_figure(rows, f"{axis}_um", direction, title=opened.name), picture)
+    save(figure, picture)
     document = {"out": str(out), "picture": str(picture), "level": level}
     answer(talk, {**document, "rows": rows.to_dict("list")})
     note(talk, f"wrote {out} and {picture} from level {level}")

@@ -189,7 +189,7 @@ class StepOptions:
     skip: tuple[str, ...] = ()
 
 
-PAIRS = {"anonymous": "--anonymous/--signed"}
+PAIRS = {"anonymous": "--anonymous/--signed", "registration": "--with"}
 METAVARS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 NAMED = {
     "asset": "URL|none",
@@ -202,6 +202,10 @@ NAMED = {
     "memory": "SIZE",
     "orientation": "CODE",
     "permute": "CODE",
+    "atlas": "ATLAS",
+    "margin": "UM",
+    "region": "REGION,...",
+    "registration": "DIR",
 }
 """What stands for the value of an option, where its type does not say enough."""
 

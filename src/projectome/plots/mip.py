@@ -12,6 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from projectome.core.points import Points
 from projectome.core.skeleton import Skeleton
@@ -99,6 +100,28 @@ def draw_view(
     direction_letters(axes, space.toward[row], space.toward[column])
 
 
+def draw_outline(axes: Axes, view: View, inside: NDArray[np.bool_]) -> None:
+    """Draw a line around the pixels that are inside, over the extent of a view."""
+    left, right, bottom, top = view.extent
+    rows, columns = inside.shape
+    # Closed at the rim of the picture; holes of single pixels and stairs go.
+    padded = ndimage.gaussian_filter(np.pad(inside.astype(float), 1), 0.8)
+    x = left + (np.arange(-1, columns + 1) + 0.5) / columns * (right - left)
+    y = top + (np.arange(-1, rows + 1) + 0.5) / rows * (bottom - top)
+    axes.contour(x, y, padded, levels=[0.5], colors=[ACCENT], linewidths=1.2)
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+
+
+def enlarged(inside: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return a mask on a picture of another number of pixels, by the nearest of its own."""
+    picks = [
+        ((np.arange(n) + 0.5) / n * own).astype(int)
+        for n, own in zip(shape, inside.shape, strict=True)
+    ]
+    return inside[np.ix_(*picks)]
+
+
 def draw_traces(
     axes: Axes,
     skeletons: Sequence[Skeleton],
@@ -139,14 +162,33 @@ def mip_figure(
     title: str = "",
     width: float = 8.0,
     limits: tuple[float, float] | None = None,
+    outline: NDArray[np.bool_] | None = None,
 ) -> Figure:
-    """Return a figure of one projection; `limits` are the values of black and white."""
+    """Return a figure of one projection.
+
+    Parameters
+    ----------
+    view
+        What is shown.
+    space
+        For the anatomical letters.
+    title
+        Text above.
+    width
+        Of the picture [inches].
+    limits
+        Values of black and white.
+    outline
+        What to draw a line around; over the extent of the view, with pixels of any size.
+    """
     left, right, bottom, top = view.extent
     height = min(max(1.2, width * (bottom - top) / max(right - left, 1e-9)), 3 * width)
     header = HEADER if title else 0.0
     figure = new_figure(width, height + header)
     axes = figure.add_axes((0.0, 0.0, 1.0, height / (height + header)))
     draw_view(axes, view, space=space, limits=limits)
+    if outline is not None:
+        draw_outline(axes, view, outline)
     if title:
         middle = 1 - header / 2 / (height + header)
         figure.text(0.01, middle, title, color=FOREGROUND, fontsize=10, va="center")
