@@ -135,6 +135,7 @@ def _label_figures(table: Contingency, ignored: Sequence[int]) -> tuple[Figure, 
     size = true_sizes.astype(np.float64)
     found = found_sizes[j].astype(np.float64)
     bits = [by_object(each) for each in (split, merge)]
+    lost = np.where(part.found == 0, count, 0.0)
     squares = [by_object(count * count), size * size, by_object(count * found)]
     couples = [by_object(count * (count - 1)), size * (size - 1), by_object(count * (found - 1))]
     information = variation_of_information(table, ignored=left_out)
@@ -156,6 +157,8 @@ def _label_figures(table: Contingency, ignored: Sequence[int]) -> tuple[Figure, 
         figure("ARAND (squares: CREMI, elf, funlib)", rand.error, squares, _adapted_rand),
         figure("ARAND (pairs: skimage)", pairs.error, couples, _adapted_rand),
         figure("CREMI score", cremi, [bits[0] + bits[1], size, *squares], _cremi),
+        # The figures above take what was not found for one more object, and can be perfect.
+        share_of("omitted voxels", np.stack([by_object(lost), size], axis=1), "true objects"),
     ]
     return (*figures, *_instance_figures(table, ignored))
 

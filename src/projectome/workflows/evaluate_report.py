@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from projectome.core.box import Box
-from projectome.core.points import Points
 from projectome.core.skeleton import Skeleton
 from projectome.core.volume import Volume
 from projectome.errors import OutputExistsError
@@ -82,24 +81,23 @@ def check_page(folder: Path, *, overwrite: bool) -> None:
         raise OutputExistsError(f"{folder} holds a page. Choose another, or add --overwrite.")
 
 
-def neuroglancer_state(
-    evaluation: Evaluation, at: tuple[float, float, float] | None = None
-) -> dict[str, object]:
+def neuroglancer_state(evaluation: Evaluation, only: ErrorAt | None = None) -> dict[str, object]:
     """Return a state of neuroglancer with the volumes, and the errors as points.
 
     Parameters
     ----------
     evaluation
         What to show.
-    at
-        Where to look, (z, y, x) [um]; at the worst error if None.
+    only
+        The error to look at, listed alone; all, looking at the worst, if None.
 
     Returns
     -------
     dict
         Coordinates are micrometres. Volumes that neuroglancer cannot read are left out.
     """
-    placed = [e for e in evaluation.errors if math.isfinite(e.point_um[0])]
+    listed = evaluation.errors if only is None else (only,)
+    placed = [e for e in listed if math.isfinite(e.point_um[0])]
     layers: list[dict[str, object]] = []
     for name, source in evaluation.scene.volumes.items():
         address = _source(source)
@@ -122,7 +120,7 @@ def neuroglancer_state(
             ],
         }
     )
-    where = at or (placed[0].point_um if placed else (0.0, 0.0, 0.0))
+    where = placed[0].point_um if placed else (0.0, 0.0, 0.0)
     return {
         "dimensions": {axis: [1e-6, "m"] for axis in "zyx"},
         "position": list(where),
@@ -236,11 +234,9 @@ def _errors(evaluation: Evaluation) -> Iterable[str]:
         if not math.isfinite(error.point_um[0]):
             yield "no place known.</p>"
             continue
-        state = json.dumps(neuroglancer_state(evaluation, error.point_um), separators=(",", ":"))
+        state = json.dumps(neuroglancer_state(evaluation, error), separators=(",", ":"))
         yield f"at ({place}) µm (z, y, x)"
-        if number <= PICTURES:  # a state lists all errors: more links would swell the page
-            yield f" · <a href='{NEUROGLANCER}{quote(state)}'>neuroglancer</a>"
-        yield "</p>"
+        yield f" · <a href='{NEUROGLANCER}{quote(state)}'>neuroglancer</a></p>"
         command = mip_command(scene, error, number)
         if command is not None:
             yield f"<p><code>{html.escape(command)}</code></p>"
@@ -290,14 +286,6 @@ def _panels(scene: Scene, at: tuple[float, float, float]) -> Iterable[Panel]:
             image = _front(values) if shown else values.max(axis=0)
         around = (corners[0, 2], corners[1, 2], corners[1, 1], corners[0, 1])
         yield Panel(f"{name}, one plane" if dense else name, image, shown, around, points, pieces)
-
-
-def _inside(
-    points: Points, low: NDArray[np.float64], high: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the points in a box, seen along z."""
-    places = points.coordinates
-    return places[((places >= low) & (places <= high)).all(axis=1), 1:]
 
 
 def _near(

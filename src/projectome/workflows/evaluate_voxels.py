@@ -16,7 +16,7 @@ from projectome.core.volume import Volume
 from projectome.engine.sinks import TableSink
 from projectome.errors import ParameterError
 from projectome.metrics.bootstrap import interval
-from projectome.metrics.contingency import Contingency
+from projectome.metrics.contingency import Contingency, label_array
 from projectome.metrics.steps import CountOverlaps
 from projectome.metrics.voxels import (
     CentreLineScores,
@@ -78,6 +78,7 @@ def evaluate_voxels(pair: VolumePair, job: Job, *, distance_um: float | None = N
         If it is not clear which labels of the truth, or values of the prediction, are positive.
     """
     truth, found = pair.open()
+    label_array(np.empty(0, truth.dtype), f"The truth {truth.name}")  # before any work
     fractions = found.dtype.kind == "f" and pair.threshold is None
     step = CountOverlaps(
         pair.truth, pair.prediction, pair.scored, threshold=pair.threshold, scores=fractions
