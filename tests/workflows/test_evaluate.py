@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -351,6 +352,22 @@ def test_what_the_user_says_of_both_files(tmp_path):
     assert scores["CREMI score"] == 0
     assert scores["panoptic quality"] == 1
     assert scores.errors == ()
+
+
+def test_neurons_come_in_one_file_a_folder_or_an_archive(tmp_path, save):
+    x = np.arange(4.0, 36.0)
+    one = Skeleton(np.stack([0 * x + 8, 0 * x + 5, x], axis=1), np.arange(-1, 31), Space())
+    (tmp_path / "several").mkdir()
+    projectome.write_swc(one, tmp_path / "several" / "0.swc")
+    with zipfile.ZipFile(tmp_path / "several.zip", "w") as archive:
+        archive.write(tmp_path / "several" / "0.swc", "0.swc")
+    labels = save("labels", rods(), kind="labels")
+    found = [
+        score("skeletons", tmp_path / name, labels).figures
+        for name in ("several/0.swc", "several", "several.zip")
+    ]
+    assert found[0] == found[1] == found[2]
+    assert found[0][0].value == 1
 
 
 def bare(scores):
