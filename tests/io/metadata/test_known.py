@@ -10,6 +10,7 @@ from projectome.core.volume import Pyramid, Volume
 from projectome.errors import Problem
 from projectome.io.metadata.known import with_catalog
 from projectome.io.records import user_records
+from projectome.io.skeletons.read import read_skeletons
 from projectome.io.source import VolumeSource
 
 HOME = "s3://e11bio-prism/ls/images/full_dataset.zarr"
@@ -94,3 +95,17 @@ def test_workers_and_fingerprints_see_the_same(replica_buckets):
     assert told.open().space == source.open().space
     plain = replace(source, expansion=1.0)
     assert len({s.fingerprint() for s in (source, told, plain)}) == 3
+
+
+@pytest.mark.server
+def test_skeletons_of_the_dataset_are_of_the_same_gel(replica_buckets, monkeypatch):
+    monkeypatch.setenv("PROJECTOME_ENDPOINT", replica_buckets.endpoint)
+    url = "s3://e11bio-prism/ls/skeletons/axons.nml"
+    found = read_skeletons(url)
+    assert {item.skeleton.space.expansion for item in found} == {5.0}
+    [told] = [p for p in found.problems if p.where.endswith("expansion")]
+    assert "5 is taken from the catalog on e11-prism" in told.message
+    stated = read_skeletons(url, expansion=1.0)
+    assert stated[0].skeleton.space.expansion == 1
+    assert not any("catalog" in p.message for p in stated.problems)
+    assert stated[0].skeleton.cable_length == found[0].skeleton.cable_length

@@ -1,4 +1,4 @@
-"""What the catalog of datasets knows of a volume and its own files do not say."""
+"""What the catalog of datasets knows of volumes and skeletons, and their files do not say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from projectome.core.volume import Pyramid
 from projectome.errors import DataError, ParameterError, Problem
-from projectome.io.records import Dataset, place_of
+from projectome.io.records import Dataset, Expansion, place_of
 
 
 def with_catalog(pyramid: Pyramid, url: str, *, expansion_said: bool = False) -> Pyramid:
@@ -77,12 +77,39 @@ def _expanded(pyramid: Pyramid, record: Dataset, taken: dict[str, Any]) -> Pyram
             f"{record.name}: {known.source}. For micrometres of tissue: --expansion X."
         )
     else:
-        text = (
-            f"No file states it: {known.factor:g} is taken from the catalog on {record.name} "
-            f"({known.source}). State another with --expansion, 1 for none."
-        )
+        text = _taken(record, known)
         taken["expansion"] = {"factor": known.factor, "source": known.source}
         space = replace(pyramid.space, expansion=known.factor)
         levels = tuple(level.with_space(space) for level in levels)
     problem = Problem("warning", "expansion", text)
     return replace(pyramid, levels=levels, problems=(*pyramid.problems, problem))
+
+
+def _taken(record: Dataset, known: Expansion) -> str:
+    return (
+        f"No file states it: {known.factor:g} is taken from the catalog on {record.name} "
+        f"({known.source}). State another with --expansion, 1 for none."
+    )
+
+
+def known_expansion(url: str) -> tuple[float, str] | None:
+    """Return the expansion that the catalog knows of a dataset, for what no file states.
+
+    Parameters
+    ----------
+    url
+        Address of something in the dataset.
+
+    Returns
+    -------
+    tuple or None
+        The factor, and a sentence on where it is from; None where there is none, or it is 1.
+    """
+    try:
+        found = place_of(url)
+    except (DataError, ParameterError):  # a broken record of the user, which volumes tell of
+        found = None
+    known = None if found is None else found[0].expansion
+    if found is None or known is None or known.factor is None or known.factor == 1:
+        return None
+    return known.factor, _taken(found[0], known)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -15,6 +15,7 @@ from projectome.errors import FormatError, NotFoundError, Problem, StoreError
 from projectome.io.access import Access
 from projectome.io.documents import parse_json
 from projectome.io.markup import root_name
+from projectome.io.metadata.known import known_expansion
 from projectome.io.packed import GZIP, ZIP, gunzip, zip_members
 from projectome.io.skeletons.model import Given, NamedSkeleton, Skeletons
 from projectome.io.skeletons.mouselight import parse_mouselight
@@ -82,7 +83,8 @@ def read_skeletons(
     radius_scale
         The same for radii.
     expansion
-        Micrometres of the file that one micrometre of tissue is, in place of what the file says.
+        Micrometres of the file that one micrometre of tissue is, in place of what the file says;
+        where it says nothing, that of the catalog for a dataset that is known.
     only
         Names of the skeletons wanted; all by default. Of precomputed skeletons only these are
         fetched.
@@ -117,14 +119,31 @@ def read_skeletons(
     request = _Request(given, names, access, max_bytes)
     text = str(url)
     if text.startswith(PREFIX):
-        return _precomputed(text.removeprefix(PREFIX), request)
-    found = _read(text, request)
+        text = text.removeprefix(PREFIX)
+        found = _precomputed(text, request)
+        names = None
+    else:
+        found = _read(text, request)
     if names is not None and (missing := sorted(names - set(found.names))):
         raise NotFoundError(
             f"{text} has no skeleton {', '.join(map(repr, missing[:5]))}. It has "
             f"{', '.join(map(repr, found.names[:5])) or 'none of those asked for'}."
         )
-    return found
+    said = space is not None or expansion is not None
+    return found if said else _of_dataset(found, text)
+
+
+def _of_dataset(found: Skeletons, url: str) -> Skeletons:
+    """Return skeletons with the expansion of the dataset that they lie in, if none states one."""
+    known = known_expansion(url)
+    if known is None or any(item.skeleton.space.expansion != 1 for item in found):
+        return found
+    items = []
+    for item in found:
+        space = replace(item.skeleton.space, expansion=known[0])
+        items.append(replace(item, skeleton=replace(item.skeleton, space=space)))
+    problem = Problem("warning", f"{url}: expansion", known[1])
+    return replace(found, items=tuple(items), problems=(*found.problems, problem))
 
 
 def _read(url: str, request: _Request) -> Skeletons:
