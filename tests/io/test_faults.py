@@ -17,8 +17,9 @@ from projectome.errors import (
     StoreError,
     TransferError,
 )
-from projectome.io import clients, kinds, s3_listing, stores
+from projectome.io import clients, kinds, listing, s3_listing, stores
 from projectome.io.access import Access
+from projectome.io.objects import files_below
 from projectome.io.open import open_volume
 from projectome.io.source import VolumeSource
 from projectome.testing.faults import FAULTS, PASSING, Answer, document, faulty_store, listed
@@ -53,6 +54,8 @@ def store(folder, monkeypatch):
     monkeypatch.setattr(clients, "TRYING", 0.4)
     monkeypatch.setattr(clients, "LONGEST", 1.5)
     monkeypatch.setattr(s3_listing, "PATIENCE", 0.5)
+    monkeypatch.setattr(listing, "PATIENCE", 1.0)
+    monkeypatch.setattr(listing, "LONGEST", 1.0)
     monkeypatch.setattr(s3_listing, "TRIES", 2)
     clients._bucket.cache_clear()
     with faulty_store(folder) as found:
@@ -197,6 +200,45 @@ def test_a_listing_without_end_ends(store, monkeypatch):
     with store.spoilt(endless), pytest.raises(StoreError, match=r"more than 20 pages.*inside it"):
         stores.list_folder("s3://data", access=Access(store.endpoint))
     assert len(store.asked) == 20
+
+
+def same(question, answer):
+    """Every page is the second one."""
+    names = {f"tree/{question.query.get('continuation-token', '')}{i}": 5 for i in range(50)}
+    return document(listed(names, "t")) if question.lists else None
+
+
+def empty(question, answer):
+    """There is always more, and never a name."""
+    return document(listed({}, "t")) if question.lists else None
+
+
+LISTERS = {
+    "folder": lambda url, how: stores.list_folder(url, access=how),
+    "beginning": lambda url, how: stores.list_beginning(url, "tree", access=how),
+    "below": lambda url, how: list(files_below(url, access=how)),
+    "removed": lambda url, how: stores.remove(url, access=how),
+}
+
+
+@pytest.mark.parametrize("name", LISTERS)
+@pytest.mark.parametrize("fault", [same, empty])
+@pytest.mark.parametrize("signed", [False, True])
+def test_pages_that_lead_nowhere_end(name, fault, signed, store, monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "A" * 20)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "B" * 40)
+    how, began = Access(store.endpoint, signed=signed), time.perf_counter()
+    with store.spoilt(fault):
+        try:
+            LISTERS[name]("s3://data", how)
+            told = "give"
+        except ProjectomeError as error:
+            told = str(error)
+        asked = len(store.asked)
+        time.sleep(0.3)
+        assert len(store.asked) <= asked + 1  # and nobody goes on asking
+    assert time.perf_counter() - began < SOON
+    assert WAY_OUT.search(told), told
 
 
 def test_a_page_without_end_is_not_kept(store):

@@ -7,11 +7,13 @@ import io
 import os
 import stat
 import time
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import obstore
 import obstore.store
@@ -26,7 +28,7 @@ from projectome.io.access import (
     shared_credentials,
 )
 from projectome.io.address import Address, parse
-from projectome.io.failures import mapped, translate
+from projectome.io.failures import NOWHERE, mapped, translate
 
 CACHE_LIMIT = 32 * 2**20
 """What a block shares with the next is worth keeping, and hardly more [bytes]."""
@@ -43,6 +45,8 @@ TRYING = 30.0
 """Seconds after which a request that failed is not tried again."""
 LONGEST = 600.0
 """Seconds that one request may take at all."""
+SERVICES = ("169.254.0.0/16", "metadata.google.internal", "googleapis.com", "amazonaws.com")
+"""Hosts that give credentials to those who run in a cloud."""
 
 
 @functools.cache
@@ -263,6 +267,7 @@ def _bucket(scheme: str, root: str, how: Access) -> Any:
             "connect_timeout": timedelta(seconds=CONNECTING),
             "read_timeout": timedelta(seconds=SILENCE),
             "timeout": timedelta(seconds=LONGEST),
+            **_at_home(scheme, root, how),
         },
         "retry_config": {
             "max_retries": 8,
@@ -284,6 +289,27 @@ def _bucket(scheme: str, root: str, how: Access) -> Any:
     if how.signed:
         config |= shared_credentials()
     return obstore.store.S3Store(root, skip_signature=not how.signed, **config, **common)
+
+
+def _at_home(scheme: str, root: str, how: Access) -> dict[str, str]:
+    """Return the options that let requests reach one host and those that belong to it.
+
+    The client follows any redirect. Whatever is meant for other hosts goes to a proxy where none
+    can be, and fails at once. Who has a proxy of their own goes through that, and unchecked.
+    """
+    if {"http", "https", "all"} & set(urllib.request.getproxies()):
+        return {}
+    hosts = [urlsplit(how.endpoint).hostname or ""]
+    if scheme in ("http", "https"):
+        hosts = [urlsplit(f"{scheme}://{root}").hostname or ""]
+    elif scheme == "gs":
+        hosts = ["googleapis.com"]
+    elif not how.endpoint:
+        hosts = ["amazonaws.com", "amazonaws.com.cn"]
+    if how.signed:  # where credentials come from
+        asked = os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
+        hosts += [*SERVICES, urlsplit(asked).hostname or ""]
+    return {"proxy_url": NOWHERE, "proxy_excludes": ",".join(filter(None, hosts))}
 
 
 class RemoteFile(io.RawIOBase):

@@ -18,6 +18,9 @@ from projectome.errors import (
     TransferError,
 )
 
+NOWHERE = "http://127.0.0.1:0"
+"""A proxy that cannot be: requests that a redirect leads to another host end there."""
+ELSEWHERE = "a redirect to another host"
 FULL = {errno.ENOSPC, errno.EDQUOT}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 MISSING = {errno.ENOENT, errno.ENOTDIR}
@@ -47,6 +50,10 @@ HINTS = {
     r"400 Bad Request": (
         "The store refuses the request itself: credentials that have run out are the usual reason. "
         "Renew them, or ask with --anonymous."
+    ),
+    ELSEWHERE: (
+        "It is not followed. Give the address that it leads to; for s3:// check --endpoint and the "
+        "region too (set it with: projectome config set region NAME)."
     ),
     r"edirect|30\d \w+$": (
         "The store sends the request elsewhere. Check the address, --endpoint and the region (set "
@@ -117,6 +124,8 @@ def _kind(error: Exception) -> type[StoreError]:
     if isinstance(error, OSError):
         table = ((FULL, StorageFullError), (DENIED, AccessDeniedError), (MISSING, NotFoundError))
         return next((kind for codes, kind in table if error.errno in codes), StoreError)
+    if _leads_elsewhere(error):
+        return StoreError
     exceptions = obstore.exceptions
     if isinstance(error, (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)):
         return AccessDeniedError
@@ -135,6 +144,8 @@ def summary(error: Exception) -> str:
     """Return the first line of an error without the innards of the library."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if _leads_elsewhere(error):
+        return ELSEWHERE
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = re.sub(r"\s*\[(tensorstore_spec|source locations)=.*", "", str(error), flags=re.DOTALL)
@@ -143,6 +154,12 @@ def summary(error: Exception) -> str:
     first = re.sub(r"Error performing [A-Z]+ \S+ in \S+(, after .*?)? +- ", "", first)
     first = re.sub(r"Server returned non-2xx status code: ", "the store answered ", first)
     return plain(first[:400]).rstrip(".: ") or type(error).__name__
+
+
+def _leads_elsewhere(error: Exception) -> bool:
+    # The place that a connection failed to reach stands in a line of the client's own account.
+    place = NOWHERE.removeprefix("http://")
+    return bool(re.search(rf"^\s+{place},$", str(error), re.MULTILINE))
 
 
 def plain(text: str) -> str:

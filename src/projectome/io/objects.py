@@ -19,6 +19,7 @@ from projectome.io.access import Access
 from projectome.io.address import Address, parse
 from projectome.io.clients import archive_members, bucket, in_time, kvstore, wait
 from projectome.io.failures import mapped
+from projectome.io.listing import names_below
 from projectome.io.reading import in_tensorstore, open_file
 
 PIECE = 8 * 2**20
@@ -131,10 +132,9 @@ def _item(meta: Any, path: str) -> Item:
 
 def _objects(address: Address, how: Access, url: str) -> Iterator[Item]:
     below = f"{address.path}/" if address.path else ""
-    with mapped(url, "list"):
-        for page in obstore.list(bucket(address, how), address.path or None):
-            for meta in page:
-                yield _item(meta, meta["path"].removeprefix(below))
+    for page in names_below(bucket(address, how), address.path or None, url=url):
+        for meta in page:
+            yield _item(meta, meta["path"].removeprefix(below))
 
 
 def _unmarked(items: Iterator[Item]) -> Iterator[Item]:

@@ -19,6 +19,7 @@ from projectome.io.access import Access
 from projectome.io.address import Address, parse
 from projectome.io.clients import archive_members, body, bucket, kvstore, open_whole, wait
 from projectome.io.failures import mapped, translate
+from projectome.io.listing import names_below, names_in_folder
 from projectome.io.s3_listing import pages
 
 DOCUMENT_LIMIT = 64 * 2**20
@@ -31,6 +32,8 @@ PATIENT = 10.0
 """Seconds after which a piece that failed is not asked for in another way."""
 AT_A_TIME = 32
 """Remote documents fetched at the same time."""
+MOST_ALIKE = 100_000
+"""Most names with one beginning."""
 LAST = "\U0010ffff"
 """Comes after everything that a name begins with."""
 
@@ -374,23 +377,28 @@ def list_beginning(url: str, beginning: str, *, access: Access | None = None) ->
 def _beginning(address: Address, beginning: str, store: Any) -> Iterator[Entry]:
     below = f"{address.path}/" if address.path else ""
     after = f"{below}{beginning}"
-    while True:
+    for _ in range(MOST_ALIKE):
         # No delimiter goes with an offset, but the first key tells the folder, and the next
         # request begins behind all that is in it.
-        page = next(obstore.list(store, below or None, offset=after, chunk_size=1), None)
+        found = names_below(store, below or None, url=str(address), offset=after, count=1)
+        page = next(found, None)
         key = page[0]["path"].removeprefix(below) if page else ""
         if not page or not key.startswith(beginning) or below + key <= after:
             return
         name, slash, _ = key.partition("/")
         yield Entry(name, None if slash else page[0]["size"])
         after = f"{below}{name}/{LAST}" if slash else f"{below}{name}"
+    raise StoreError(
+        f"{address} holds more than {MOST_ALIKE} names that begin with {beginning!r}. Give more of "
+        "the name, or the full address of what you mean."
+    )
 
 
 def _list_objects(address: Address, how: Access) -> list[Entry]:
     if _page_by_page(address, how):
         return _any_names(address, how)
     prefix = address.path.strip("/")
-    answer = obstore.list_with_delimiter(bucket(address, how), prefix or None)
+    answer = names_in_folder(bucket(address, how), prefix or None, url=str(address))
     entries = [Entry(_last(p)) for p in answer["common_prefixes"]]
     return entries + [Entry(_last(o["path"]), o["size"]) for o in answer["objects"]]
 

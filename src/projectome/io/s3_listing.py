@@ -99,8 +99,13 @@ def pages(address: Address, access: Access, *, beginning: str = "") -> Iterator[
         url = f"{base}?{urlencode({**query, **more}, quote_via=quote)}"
         page = read_page(_get(url, str(address)), url=str(address))
         yield page
-        if not page.token or page.token == token:
+        if not page.token:
             return
+        if page.token == token:
+            raise StoreError(
+                f"Cannot list {address}: the store gives the same page again and again. What "
+                "answers is no sound store; check --endpoint."
+            )
         token = page.token
     raise StoreError(
         f"{address} holds more than {MOST_PAGES} pages of names, which no folder should. List "

@@ -18,6 +18,7 @@ from projectome.io.access import Access
 from projectome.io.address import Address, parse
 from projectome.io.clients import bucket, kvstore, wait
 from projectome.io.failures import mapped
+from projectome.io.listing import names_below
 from projectome.io.reading import exists, in_tensorstore, local_path, read_bytes
 
 
@@ -201,7 +202,7 @@ def remove(url: str, *, access: Access | None = None) -> None:
             # The object itself is not among those listed below it.
             with contextlib.suppress(obstore.exceptions.NotFoundError):
                 obstore.delete(store, address.path)
-            for page in obstore.list(store, address.path):
+            for page in names_below(store, address.path, url=url):
                 obstore.delete(store, [item["path"] for item in page])
         elif os.path.isdir(address.path) and not os.path.islink(address.path):
             shutil.rmtree(address.path)

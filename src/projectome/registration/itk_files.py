@@ -32,7 +32,7 @@ LINEAR = {
 FIELD_ENDINGS = (".nii", ".nii.gz", ".nrrd")
 LARGEST_TEXT = 2**20
 LARGEST_SHIFT = 1e6
-"""Of a displacement [mm]."""
+"""Of a displacement [mm], and of any number of an affine map."""
 
 
 def read_itk(urls: Sequence[str | Path], *, inverted: Sequence[bool] | None = None) -> Transform:
@@ -93,10 +93,12 @@ def read_itk_affine(url: str | Path) -> Affine:
         raise FormatError(f"{text} has {len(data)} bytes; an affine map has a few hundred.")
     kind, numbers, centre = _text(data, text) if data[:1] == b"#" else _matlab(data, text)
     expected = LINEAR.get(kind.split("_")[0])
-    if expected is None or len(numbers) != expected or not np.isfinite(numbers).all():
+    sane = (np.abs(np.concatenate([numbers, centre])) <= LARGEST_SHIFT).all()
+    if expected is None or len(numbers) != expected or not sane:
         raise FormatError(
             f"{text} holds the transform {kind!r} of {len(numbers)} numbers; affine, Euler and "
-            "translation transforms are read. Convert it with ITK, or give its displacement field."
+            f"translation transforms of numbers up to {LARGEST_SHIFT:g} are read. Convert it with "
+            "ITK, or give its displacement field."
         )
     if kind.startswith("Euler") and len(centre) not in (3, 4):
         raise FormatError(f"{text} states no centre of rotation.")

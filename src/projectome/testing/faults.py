@@ -327,6 +327,11 @@ def _to_a_file(question: Question, answer: Answer) -> Answer:
     return Answer(302, {"Location": "file:///etc/passwd", "Content-Length": "0"})
 
 
+def _to_another_host(question: Question, answer: Answer) -> Answer:
+    place = f"http://localhost:9{question.path}"
+    return Answer(307, {"Location": place, "Content-Length": "0"})
+
+
 def _nowhere(question: Question, answer: Answer) -> Answer:
     return Answer(301, {"Content-Length": "0"})
 
@@ -350,6 +355,7 @@ FAULTS: dict[str, Fault] = {
     "of negative length": _immeasurable,
     "redirected in circles": _looping,
     "redirected to a file": _to_a_file,
+    "redirected to another host": _to_another_host,
     "redirected nowhere": _nowhere,
     "denied": refusing(403, "AccessDenied"),
     "signature refused": refusing(403, "SignatureDoesNotMatch"),
