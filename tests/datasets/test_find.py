@@ -80,6 +80,8 @@ def test_all_stages_of_a_processed_brain_and_a_traced_neuron(search):
         aind.EXA_PROCESSED: {"denoised", "flatfield", "fused", "ccf_alignment"},
         **{asset: {"reconstruction"} for asset in aind.EXA_NEURONS.values()},
     }
+    kinds = {p.path: p.about for asset in found.assets for p in asset.pieces}
+    assert kinds["ccf_alignment/ccf_aligned.zarr"] == "2 levels"
     [*_, neuron] = found.assets
     assert len(neuron.pieces) == 3
     assert all(p.holds == "skeletons" and p.path.endswith(".swc") for p in neuron.pieces)

@@ -33,6 +33,8 @@ PEEKED = 200
 """Volumes of which kind and levels are looked up; of more, only the names are told."""
 LONGEST_REGEX = 1000
 LEVEL = re.compile(r"s?\d{1,3}")
+VOLUMES = (".zarr", ".n5", ".precomputed")
+"""Folders named so are volumes, whatever else the stage holds."""
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
 """Told what is being done, how much of it is done, and of how much, where that is known."""
@@ -338,7 +340,8 @@ def _same(name: str | None, stage: Stage) -> bool:
 
 def _with_levels(assets: Sequence[Asset], how: Access, tell: Progress) -> list[Asset]:
     """Return the assets with kind and levels of their volumes, unless there are too many."""
-    volumes = [p for a in assets for p in a.pieces if p.holds == "volumes" and p.kind == "folder"]
+    folders = [p for a in assets for p in a.pieces if p.kind == "folder"]
+    volumes = [p for p in folders if p.holds == "volumes" or p.path.endswith(VOLUMES)]
     if not volumes or len(volumes) > PEEKED:
         return list(assets)
     tell("looking at volumes", 0, len(volumes))
