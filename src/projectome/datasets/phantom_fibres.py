@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from projectome.core.skeleton import AXON, DENDRITE, SOMA, Skeleton
 from projectome.core.space import Space
 from projectome.datasets.phantom_growth import Tree, smooth_noise
+from projectome.datasets.phantom_tract import Tract
 from projectome.errors import ParameterError
 from projectome.io.skeletons.read import read_skeletons
 from projectome.morphology.edit import resample
@@ -78,7 +79,7 @@ class Fibre:
     level
         Peak of a plain stretch over the background [grey values].
     origin
-        Name of what it is part of: ``axon``, ``bundle 2``, ``cell``, or an arbor's name.
+        Name of what it is part of: ``axon``, ``bundle 2``, ``tract``, ``cell``, or an arbor's name.
     """
 
     id: int
@@ -126,16 +127,31 @@ class Bed:
         """Length of all neurites [um]."""
         return sum(fibre.skeleton.cable_length for fibre in self.fibres)
 
-    def axon(self, *, tilt: Floats) -> None:
-        """Grow an axon that crosses the block, denser toward `tilt`."""
+    def axon(self, *, tilt: Floats, tract: Tract | None = None) -> None:
+        """Grow an axon that crosses the block, denser toward `tilt` and seldom in a tract."""
         bend = np.asarray(self.habit.bend) * np.exp(self.rng.normal(-0.1, 0.4))
         for _ in range(20):
             course = self._entering(bend)
             middle = course.mean(axis=0) / self.extent if len(course) else np.zeros(3)
-            if self.rng.random() < np.exp(float(middle @ tilt) - np.maximum(tilt, 0).sum()):
+            kept = np.exp(float(middle @ tilt) - np.maximum(tilt, 0).sum())
+            if tract is not None and len(course):
+                kept *= (1 - float(tract.inside(*course.T).mean())) ** 2
+            if self.rng.random() < kept:
                 break
         if len(course) * self.habit.step >= SHORTEST:
             self._finish(self._with_branches(course, self._radius()), "axon", self._level())
+
+    def axon_along(self, tract: Tract) -> None:
+        """Grow an axon that runs with a tract, straighter than others."""
+        start = tract.centre
+        for _ in range(200):
+            start = self.rng.uniform(0, 1, 3) * self.extent
+            if float(tract.inside(*start)) > 0.5:
+                break
+        way = tract.along * self.rng.choice((-1.0, 1.0)) + self.rng.normal(0, 0.1, 3)
+        course = self._through(start, way, np.asarray(self.habit.bend) * 0.35)
+        if len(course) * self.habit.step >= SHORTEST:
+            self._finish(self._with_branches(course, self._radius()), "tract", self._level())
 
     def bundle(self, number: int, axons: int) -> None:
         """Grow axons that run side by side and touch each other now and again."""

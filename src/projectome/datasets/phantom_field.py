@@ -40,6 +40,7 @@ from projectome.datasets.phantom_specimen import (
     soma_table,
 )
 from projectome.datasets.phantom_threads import Texture, Threads, texture_of, threads_of
+from projectome.datasets.phantom_tract import Tract, draw_tract
 from projectome.datasets.phantom_volume import rendered
 
 Floats = NDArray[np.float64]
@@ -77,6 +78,9 @@ class Tissue:
         Radius of a saturated injection site [share of the shortest edge]; 0 for none.
     soma
         Brightness of somata [grey values].
+    tract
+        How much darker a tract is that crosses the block [share]; few axons run through it, and
+        side by side. 0 for none.
     """
 
     level: float = 1330.0
@@ -90,6 +94,7 @@ class Tissue:
     bodies: float = 0.6
     injection: float = 0.0
     soma: float = 12000.0
+    tract: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,6 +120,10 @@ class FieldScene:
     shifts
         Shape (tiles along y, tiles along x, 3): how far the neurites of each tile are from where
         they should be [voxels].
+    voxel
+        Size of a voxel (z, y, x) [um].
+    tract
+        A tract, if there is one.
     """
 
     shape: Triple
@@ -128,6 +137,8 @@ class FieldScene:
     cuts: tuple[NDArray[np.int64], NDArray[np.int64]]
     gains: Floats
     shifts: Floats
+    voxel: tuple[float, float, float]
+    tract: Tract | None
 
 
 def make_axon_field(
@@ -184,8 +195,12 @@ def make_axon_field(
     extent = (np.asarray(shape) - 1) * voxel
     bed = Bed(extent, SPACE, habit, np.random.default_rng([seed, 11]))
     wanted = density * 1000 * float(np.prod(shape)) / 1e6 * voxel[2]
-    fill(bed, wanted, cells=cells, arbors=arbors, arbor_scale=arbor_scale)
-    scene = field_scene(bed.fibres, shape, voxel, seed=seed, tissue=tissue, optics=optics)
+    stream = np.random.default_rng([seed, 12, 6])
+    tract = draw_tract(extent, stream) if tissue.tract > 0 else None
+    fill(bed, wanted, cells=cells, arbors=arbors, arbor_scale=arbor_scale, tract=tract)
+    scene = field_scene(
+        bed.fibres, shape, voxel, seed=seed, tissue=tissue, optics=optics, tract=tract
+    )
     grid = Affine.from_scale(voxel, target=SPACE)
     making = {"seed": seed, "shape": shape, "voxel_size_um": voxel, "density": density}
     making |= {"cells": cells, "arbors": arbors, "arbor_scale": arbor_scale}
@@ -214,10 +229,11 @@ def fill(
     arbors: str | None,
     arbor_scale: float | None,
     uneven: float = 1.2,
+    tract: Tract | None = None,
 ) -> None:
     """Grow neurites until a block holds so much cable [um]: cells, bundles, then single axons.
 
-    The more `uneven`, the denser they are on one side; 0 is even.
+    The more `uneven`, the denser they are on one side; 0 is even. One in eight runs with a tract.
     """
     for _ in range(cells):
         bed.cell()
@@ -230,8 +246,10 @@ def fill(
     for _ in range(200_000):  # neurites that miss the block leave the cable as it is
         if bed.cable >= wanted:
             return
-        if source is None:
-            bed.axon(tilt=tilt)
+        if source is None and tract is not None and bed.rng.random() < 0.125:
+            bed.axon_along(tract)
+        elif source is None:
+            bed.axon(tilt=tilt, tract=tract)
         else:
             bed.arbor(*next(source))
 
@@ -244,6 +262,7 @@ def field_scene(
     seed: int,
     tissue: Tissue,
     optics: Microscope,
+    tract: Tract | None = None,
 ) -> FieldScene:
     """Draw what a field has besides its neurites; a stream of chance for each part."""
     streams = [np.random.default_rng([seed, 12, part]) for part in range(6)]
@@ -276,6 +295,8 @@ def field_scene(
         (cuts[0], cuts[1]),
         gains,
         shifts,
+        voxel,
+        tract,
     )
 
 
@@ -284,6 +305,8 @@ def render_field(scene: FieldScene, box: Box) -> NDArray[np.uint16]:
     optics, tissue = scene.optics, scene.tissue
     wide = box.grow(1)
     light = tissue_light(scene.shape, tissue, wide, seed=scene.seed)
+    if scene.tract is not None:
+        light *= scene.tract.light(wide, scene.voxel, tissue.tract)
     start = np.asarray(wide.start, np.float64)
     add_spots(light, start, near(scene.spots, wide, REACH * scene.spots[:, 3]))
     spots, _ = scene.threads.spots(wide, optics)
