@@ -60,12 +60,12 @@ def place_of(url: str, options: PictureOptions, place: PlaceOptions, *, whole: b
         Without a level asked for, take the finest of which all voxels can be held; else the
         coarsest that fills a picture.
     """
-    from projectome.registration.files import read_registration
     from projectome.workflows.atlas import open_atlas
     from projectome.workflows.places import find_place, gathering_level
+    from projectome.workflows.published import open_registration
     from projectome.workflows.regions import registration_atlas
 
-    saved = None if place.registration is None else read_registration(place.registration)
+    saved = None if place.registration is None else open_registration(place.registration)[0]
     name = place.atlas
     if name is None and saved is not None and place.registration is not None:
         name = registration_atlas(saved, place.registration)

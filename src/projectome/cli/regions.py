@@ -117,10 +117,10 @@ def measure(
         check_free(each, write.overwrite, TABLES)
     from projectome.io.points import write_points
     from projectome.io.tables import write_table
-    from projectome.registration.files import read_registration
+    from projectome.workflows.published import open_registration
     from projectome.workflows.regions import region_contents
 
-    saved = None if registration is None else read_registration(registration)
+    saved = None if registration is None else open_registration(registration)[0]
     found = opened(atlas, which, talk)
     done = region_contents(
         source_of(file, volume),

@@ -193,7 +193,12 @@ def _pairs(text: str) -> tuple[Points, Points]:
 def transform(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Volume, points or skeletons.")],
     registration: Annotated[
-        Path, typer.Option("--with", metavar="DIR", help="What register wrote.")
+        str,
+        typer.Option(
+            "--with",
+            metavar="DIR",
+            help="What register wrote, or an asset with published transforms.",
+        ),
     ],
     to: Annotated[str, typer.Option("--to", metavar="atlas|scan", help="Where it goes.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File or folder to write.")],
@@ -214,6 +219,16 @@ def transform(
         str | None,
         typer.Option(metavar="ATLAS", help="Name the regions of points carried into this atlas."),
     ] = None,
+    step: Annotated[
+        float,
+        typer.Option(metavar="UM", help="Longest edge of carried skeletons [um of tissue]."),
+    ] = 20.0,
+    template: Annotated[
+        str,
+        typer.Option(
+            metavar="DIR", help="Transforms from the template of a published asset to the CCF."
+        ),
+    ] = "",
 ) -> None:
     """Carry a volume, points or skeletons into an atlas, or back into the scan."""
     from projectome.workflows.transform import transform as run
@@ -227,6 +242,8 @@ def transform(
         kind=kind,
         atlas=None if atlas is None else opened(atlas),
         voxel_size=resolution,
+        step=step,
+        template=template,
         overwrite=write.overwrite,
     )
     document = {"out": str(out), "kind": done.kind, "count": done.count, "space": done.space.name}

@@ -136,10 +136,12 @@ def find_place(
     ----------
     source
         The image.
-    atlas, registration, ccf
-        As for `projectome.workflows.regions.region_contents`.
+    atlas
+        On the level to use.
     regions
         Acronyms, ids or names; the whole image if empty.
+    registration, ccf
+        As for `projectome.workflows.regions.region_contents`.
     margin_um
         Around them [um of the image].
     level

@@ -26,8 +26,9 @@ from projectome.io.source import VolumeSource
 from projectome.io.volumes.nifti_write import write_nifti
 from projectome.io.volumes.write import write_volume
 from projectome.registration.carry import carry_points, carry_skeleton, carry_volume
-from projectome.registration.files import Saved, read_registration
+from projectome.registration.files import Saved
 from projectome.registration.quality import at_points, region_probabilities
+from projectome.workflows.published import open_registration
 
 Kind = Literal["volume", "labels", "points", "skeletons"]
 POINTS = (".csv", ".parquet", ".xml")
@@ -102,6 +103,7 @@ def transform(
     atlas: Atlas | None = None,
     voxel_size: float = 0.0,
     step: float = STEP,
+    template: str = "",
     overwrite: bool = False,
 ) -> Carried:
     """Carry a volume, points or skeletons between a scan and an atlas.
@@ -111,7 +113,8 @@ def transform(
     source
         The file. Points and skeletons are micrometres of the space that they come from.
     registration
-        Folder of `projectome.workflows.register.register`.
+        Folder of `projectome.workflows.register.register`, or an asset with published transforms,
+        see `projectome.workflows.published.open_registration`.
     to
         ``"atlas"`` or ``"scan"``, or the name of that space.
     out
@@ -125,6 +128,8 @@ def transform(
         Of a carried volume [um of the space it goes to]; that of the source in tissue if 0.
     step
         Longest edge of a carried skeleton [um of tissue]: bent edges get nodes.
+    template
+        Folder with the transforms from an asset's template to the CCF.
     overwrite
         Replace what is there.
 
@@ -140,16 +145,19 @@ def transform(
     SpaceMismatchError
         If the file says that it lies in another space.
     """
-    saved = read_registration(registration)
+    saved, notes = open_registration(registration, template=template)
     way = direction(saved, to)
     if step <= 0 or voxel_size < 0:
         raise ParameterError(f"A step is positive, a voxel size 0 or more: {step}, {voxel_size}.")
     what = kind or kind_of(source.url)
     if what == "points":
-        return _points(source.url, saved, way, out, atlas=atlas, overwrite=overwrite)
-    if what == "skeletons":
-        return _skeletons(source.url, way, out, step=step, overwrite=overwrite)
-    return _volume(source, way, out, labels=what == "labels", size=voxel_size, overwrite=overwrite)
+        done = _points(source.url, saved, way, out, atlas=atlas, overwrite=overwrite)
+    elif what == "skeletons":
+        done = _skeletons(source.url, way, out, step=step, overwrite=overwrite)
+    else:
+        labels = what == "labels"
+        done = _volume(source, way, out, labels=labels, size=voxel_size, overwrite=overwrite)
+    return replace(done, problems=(*notes, *done.problems))
 
 
 TURN = "Turn it round with --to, or take the registration of that volume."
@@ -220,7 +228,8 @@ def _outside(
     """Warn of points beyond the field, where the map is a guess."""
     into_atlas = way.target == saved.transform.target
     field = way.links[-1] if into_atlas else way.links[0]
-    assert isinstance(field, DisplacementField)
+    if not isinstance(field, DisplacementField):  # a chain of other programs
+        return ()
     start = way.links[0](before) if into_atlas else before
     index = field.grid.inverse()(start)
     limit = np.asarray(field.displacement.shape[:3]) - 1
