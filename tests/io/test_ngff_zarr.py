@@ -1,4 +1,4 @@
-"""Images that ngff-zarr wrote, with anatomical orientation and as one file, read as it meant them."""
+"""Images that ngff-zarr wrote, with orientation and as one file, read as it meant them."""
 
 from dataclasses import replace
 

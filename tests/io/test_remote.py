@@ -135,6 +135,24 @@ def test_opening_asks_for_documents_alone(web):
     assert len(paths) <= 16, paths
 
 
+def test_levels_are_found_where_nothing_can_be_listed(tmp_path, make):
+    """First s0 or 0, then the next eleven at once; attributes of the first and the last."""
+    for name in ("s", ""):
+        group = tmp_path / f"levels{name}"
+        zarr.open_group(str(group), mode="w", zarr_format=2)
+        for k in range(3):
+            array = zarr.create_array(
+                str(group / f"{name}{k}"), data=make.noise((16 >> k,) * 3), zarr_format=2
+            )
+            array.attrs.update(offset=[0, 0, 0], resolution=[4 << k] * 3)
+    with serving(RangeHandler, tmp_path) as address:
+        for name in ("levels", "levelss"):
+            RangeHandler.asked.clear()
+            found = open_volume(f"{address}/{name}", asset=False)
+            assert [level.shape[0] for level in found] == [16, 8, 4]
+            assert len(RangeHandler.asked) <= 3 + 2 + 2 + 11 + 2, RangeHandler.asked
+
+
 @pytest.mark.parametrize("name", VERSIONS)
 def test_fingerprint_is_the_same_on_every_store(name, bucket, s3, web):
     disk = VolumeSource(str(bucket / "data" / name / "brain.ome.zarr"), channel=1)

@@ -6,7 +6,7 @@ Attributes say it (`projectome.io.volumes.zarr_attributes`), or the user does.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -73,11 +73,10 @@ def level_names(place: Place, probe: Callable[[str], bool]) -> list[str]:
     """
     names = place.names
     if names is None:
-        asked = [f"{prefix}{k}" for prefix in ("s", "") for k in range(PROBES)]
-        with ThreadPoolExecutor(len(asked)) as pool:
-            names = tuple(
-                n for n, there in zip(asked, pool.map(probe, asked), strict=True) if there
-            )
+        with ThreadPoolExecutor(PROBES) as pool:
+            first = next((n for n, there in _asked(("s0", "0"), probe, pool) if there), "")
+            more = [first.replace("0", str(k)) for k in range(1, PROBES)] if first else []
+            names = (first, *(n for n, there in _asked(more, probe, pool) if there))
     series: dict[str, dict[int, str]] = {}
     for name in names:
         if found := LEVEL.fullmatch(name):
@@ -87,6 +86,12 @@ def level_names(place: Place, probe: Callable[[str], bool]) -> list[str]:
             stop = next(k for k in range(len(numbered) + 1) if k not in numbered)
             return [numbered[k] for k in range(stop)]
     return []
+
+
+def _asked(
+    names: Sequence[str], probe: Callable[[str], bool], pool: ThreadPoolExecutor
+) -> Iterator[tuple[str, bool]]:
+    return zip(names, pool.map(probe, names), strict=True)
 
 
 def open_plain(
