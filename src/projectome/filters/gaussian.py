@@ -177,11 +177,13 @@ def _hessians(image: Any, at: Any, indices: Any, kernels: Any, out: Any) -> None
     """Sum the separable kernels around each voxel in double precision."""
     (zi, yi, xi), (wz, wy, wx) = indices, kernels
     rz, ry, rx = wz.shape[1] - 1, wy.shape[1] - 1, wx.shape[1] - 1
+    # Number by number: expressions of whole arrays would be compiled for half as long again.
+    h = np.empty(6)  # zz, zy, zx, yy, yx, xx
     for n in range(len(at)):
-        h = np.zeros(6)  # zz, zy, zx, yy, yx, xx
+        h[:] = 0
         for dz in range(-rz, rz + 1):
             z, kz, side_z = zi[at[n, 0] + rz + dz], abs(dz), np.sign(dz)
-            y0, y1, y2 = np.zeros(3), np.zeros(2), 0.0  # by order along y; then along x
+            y00 = y01 = y02 = y10 = y11 = y2 = 0.0  # by order along y, then along x
             for dy in range(-ry, ry + 1):
                 row, ky, side_y = image[z, yi[at[n, 1] + ry + dy]], abs(dy), np.sign(dy)
                 x0 = wx[0, 0] * row[at[n, 2]]
@@ -193,17 +195,19 @@ def _hessians(image: Any, at: Any, indices: Any, kernels: Any, out: Any) -> None
                     x0 += wx[0, k] * (a + b)
                     x1 += wx[1, k] * (b - a)
                     x2 += wx[2, k] * (a + b)
-                y0 += wy[0, ky] * np.array((x0, x1, x2))
-                y1 += wy[1, ky] * side_y * np.array((x0, x1))
+                y00 += wy[0, ky] * x0
+                y01 += wy[0, ky] * x1
+                y02 += wy[0, ky] * x2
+                y10 += wy[1, ky] * side_y * x0
+                y11 += wy[1, ky] * side_y * x1
                 y2 += wy[2, ky] * x0
-            h += np.array(
-                (
-                    wz[2, kz] * y0[0],
-                    wz[1, kz] * side_z * y1[0],
-                    wz[1, kz] * side_z * y0[1],
-                    wz[0, kz] * y2,
-                    wz[0, kz] * y1[1],
-                    wz[0, kz] * y0[2],
-                )
-            )
-        out[n] = np.array(((h[0], h[1], h[2]), (h[1], h[3], h[4]), (h[2], h[4], h[5])))
+            h[0] += wz[2, kz] * y00
+            h[1] += wz[1, kz] * side_z * y10
+            h[2] += wz[1, kz] * side_z * y01
+            h[3] += wz[0, kz] * y2
+            h[4] += wz[0, kz] * y11
+            h[5] += wz[0, kz] * y02
+        out[n, 0, 0], out[n, 1, 1], out[n, 2, 2] = h[0], h[3], h[5]
+        out[n, 0, 1] = out[n, 1, 0] = h[1]
+        out[n, 0, 2] = out[n, 2, 0] = h[2]
+        out[n, 1, 2] = out[n, 2, 1] = h[4]

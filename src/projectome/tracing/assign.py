@@ -229,7 +229,8 @@ def _nearest_along(
     """
     n = len(parent)
     owner = touched.copy()
-    distance = np.where(touched >= 0, 0.0, np.inf)
+    distance = np.zeros(n)
+    distance[touched < 0] = np.inf
     for node in range(n - 1, -1, -1):
         above = parent[node]
         if above >= 0 and owner[node] >= 0:

@@ -344,6 +344,7 @@ def _last_pieces(
     total = np.zeros(len(tips))
     mean = np.zeros((len(tips), 3))
     spread = np.zeros((len(tips), 3, 3))
+    b, m = np.empty(3), np.empty(3)
     for t, tip in enumerate(tips):
         here, upwards = tip, parent[tip] >= 0
         while total[t] < reach:
@@ -353,12 +354,13 @@ def _last_pieces(
             step = lengths[here] if upwards else lengths[there]
             share = min(1.0, (reach - total[t]) / step) if step > 0 else 1.0
             a = coordinates[here]
-            b = a + share * (coordinates[there] - a)
             step *= share
             total[t] += step
             # Integrals along a straight piece: Simpson's rule is exact.
-            m = 0.5 * (a + b)
-            mean[t] += step * m
+            for i in range(3):
+                b[i] = a[i] + share * (coordinates[there, i] - a[i])
+                m[i] = 0.5 * (a[i] + b[i])
+                mean[t, i] += step * m[i]
             for i in range(3):
                 for j in range(3):
                     corner = a[i] * a[j] + b[i] * b[j] + 4 * m[i] * m[j]
