@@ -1,8 +1,10 @@
 """The blocks of a page of documentation, and how they are run.
 
 A page is one session: its blocks run in order, in one folder and one Python namespace. Blocks of
-``python`` are executed, blocks of ``bash`` are given to bash. A block that cannot run here says so
-in the line before it: ``<!-- not run: REASON -->``. Other languages are output or data.
+``python`` are executed, blocks of ``bash`` are given to bash; if they hold nothing but calls of
+projectome, these are made in this process, which has imported everything already. A block that
+cannot run here says so in the line before it: ``<!-- not run: REASON -->``. Other languages are
+output or data.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import contextlib
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 import types
@@ -21,6 +24,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>```+|~~~+)(?P<language>.*)$")
 SKIP = re.compile(r"<!-- not run: (?P<reason>\S.{9,}) -->")
+QUOTED = re.compile(r"""'[^']*'|"[^"$`\\]*\"""")
+SHELL = re.compile(r"""[]['"|&;<>$`*?~#(){}\\]""")
+"""What a shell gives a meaning to, where it is not quoted."""
 RUN = {"python", "bash"}
 INERT = {"text", "toml", "json"}
 
@@ -94,7 +100,32 @@ def run_page(page: Path, folder: Path) -> Iterator[tuple[Block, str]]:
         del sys.modules[module.__name__]
 
 
+def calls(code: str) -> list[list[str]]:
+    """Return the words of each call of projectome; none if the block asks more of the shell."""
+    lines = code.replace("\\\n", " ").splitlines()
+    plain = all(x.startswith("projectome ") and not SHELL.search(QUOTED.sub("", x)) for x in lines)
+    return [shlex.split(line)[1:] for line in lines] if plain else []
+
+
+def call(words: list[str], where: str) -> str:
+    """Call projectome in this process; return what it says on both streams."""
+    from projectome.cli.console import stop_log
+    from projectome.cli.main import main
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            main(words)
+        except SystemExit as left:
+            status = left.code
+        finally:
+            stop_log()
+    assert status == 0, f"{where}\nprojectome {shlex.join(words)}\n{said.getvalue()}"
+    return said.getvalue()
+
+
 def run_block(block: Block, page: Path, folder: Path, module: types.ModuleType) -> str:
+    where = f"{page.relative_to(ROOT).as_posix()}:{block.line}"
     if block.language == "python":
         text = "\n" * block.line + block.code
         code = compile(text, str(page), "exec", dont_inherit=True)
@@ -102,6 +133,8 @@ def run_block(block: Block, page: Path, folder: Path, module: types.ModuleType) 
         with contextlib.redirect_stdout(said):
             exec(code, vars(module))  # noqa: S102
         return said.getvalue()
+    if commands := calls(block.code):
+        return "".join(call(words, where) for words in commands)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block.code],
         cwd=folder,
@@ -112,6 +145,5 @@ def run_block(block: Block, page: Path, folder: Path, module: types.ModuleType) 
         timeout=300,
         check=False,
     )
-    where = f"{page.relative_to(ROOT).as_posix()}:{block.line}"
     assert done.returncode == 0, f"{where}\n{block.code}\n{done.stdout}"
     return done.stdout
