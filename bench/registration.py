@@ -9,6 +9,7 @@ orientation, and in one of four a piece cut off. Landmarks are 1000 voxels of ti
 for the template only.
 
     python bench/registration.py [--pairs 4] [--first 0] [--resolution 50] [--peer ants elastix]
+        [--orient 100] [--out FILE]
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import os
 import resource
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,14 @@ import numpy as np
 from scipy import ndimage
 from scipy.stats import spearmanr
 
-from projectome.core.space import Space
+from projectome.core.space import Space, signed_permutation
 from projectome.core.view import reorient
 from projectome.core.volume import Volume
 from projectome.registration.align import Recipe, align, check_stated, make_pair
-from projectome.registration.fit import Fitter, Stage
-from projectome.registration.orient import candidates
+from projectome.registration.orient import candidates, find_orientation, handedness_of
+from projectome.registration.prepare import prepare
 from projectome.registration.quality import FLOOR, SMOOTHED, at_points, stated_uncertainty
+from registration_peers import PEERS
 
 GOALS = {"median_um": 45.0, "p95_um": 150.0, "dice": 0.80, "seconds": 180.0, "gigabytes": 4.0}
 LANDMARKS = 1000
@@ -71,6 +74,7 @@ def shrunk(image: np.ndarray, factor: int) -> np.ndarray:
     return cut.reshape(z, factor, y, factor, x, factor).mean((1, 3, 5))
 
 
+@cache
 def references(size: float) -> list[tuple[str, np.ndarray, np.ndarray | None, float]]:
     """Return name, image, labels and voxel size [um] of what scans are made of."""
     folder = data()
@@ -184,13 +188,11 @@ def make(seed: int, size: float) -> Known:
         tissue[:removed] = False
     chosen = np.argwhere(tissue)
     index = chosen[rng.choice(len(chosen), LANDMARKS, replace=False)].astype(float)
-    ways = candidates("left" if np.linalg.det(np.eye(3)) < 0 else "right")
+    ways = candidates("right")
     way = ways[int(rng.integers(len(ways)))]
     turned = reorient(scan, Space(toward=way))
     turn = scan.space
     points = index * voxel
-    from projectome.core.space import signed_permutation
-
     there = points @ signed_permutation(turn, turned.space).T
     reference = Volume.from_array(image, voxel_size=[voxel] * 3, space=SPACE, name="reference")
     code = turned.space.code(meaning="toward")
@@ -202,8 +204,6 @@ def dice(known: Known, transform: Callable[..., Any]) -> float:
     if known.labels is None or known.truth is None:
         return float("nan")
     size = known.reference.voxel_size[0]
-    from projectome.core.space import signed_permutation
-
     turn = signed_permutation(SPACE, known.scan.space)
     seen = np.empty(known.truth.shape, known.truth.dtype)
     for z in range(len(seen)):
@@ -225,7 +225,7 @@ def median_dice(first: np.ndarray, second: np.ndarray) -> float:
 
 def ours(known: Known, recipe: Recipe) -> dict[str, Any]:
     """Register a pair as `projectome register` does and return the figures."""
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), cpu()
     size = known.reference.voxel_size[0]
     pair = make_pair(known.scan, known.reference, size)
     tested = check_stated(pair, known.scan.space)
@@ -233,9 +233,9 @@ def ours(known: Known, recipe: Recipe) -> dict[str, Any]:
     start = next(c.matrix for c in tested.ranked if c.toward == known.scan.space.toward)
     oriented = time.perf_counter() - begun
     found = align(pair, recipe, scan_space=known.scan.space, start=start)
-    seconds = time.perf_counter() - begun
-    result = figures(known, found.transform) | {
-        "seconds": seconds,
+    took = {"seconds": time.perf_counter() - begun, "cpu_seconds": cpu() - worked}
+    result = figures(known, found.transform) | took
+    result |= {
         "orient_seconds": oriented,
         "orientation_right": right,
         "orientation_sure": tested.sure,
@@ -262,6 +262,7 @@ def ours(known: Known, recipe: Recipe) -> dict[str, Any]:
         ]
         result["factor_for_90"] = float(factors[int(np.argmin(np.abs(np.array(cover) - 0.9)))])
         result["spread_median_um"] = float(np.median(raw))
+        result["landmarks"] = {"error_um": error.round(2).tolist(), "spread_um": raw.tolist()}
     return result
 
 
@@ -276,56 +277,43 @@ def figures(known: Known, transform: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
-def upright(known: Known) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scan turned as the reference, and the turn of points (3, 3)."""
-    from projectome.core.space import signed_permutation
+def by_peer(known: Known, name: str) -> dict[str, Any]:
+    """Register a pair with another tool, given the scan turned as the reference."""
+    image = np.asarray(reorient(known.scan, SPACE).read(), np.float32)
+    turn = signed_permutation(known.scan.space, SPACE)
+    template = np.asarray(known.reference.read(), np.float32)
+    begun, worked = time.perf_counter(), cpu()
+    found = PEERS[name](image, template, known.reference.voxel_size[0])
+    took = {"seconds": time.perf_counter() - begun, "cpu_seconds": cpu() - worked}
+    return figures(known, lambda points: found(points @ turn.T)) | took
 
-    back = reorient(known.scan, SPACE)
-    return np.asarray(back.read(), np.float32), signed_permutation(known.scan.space, SPACE)
 
-
-def by_elastix(known: Known) -> dict[str, Any]:
-    """Affine and B-splines of 50 voxels by mutual information: the defaults of a common plugin."""
-    image, turn = upright(known)
-    size = known.reference.voxel_size[0]
+def orientation(seed: int, size: float) -> dict[str, Any]:
+    """Find the orientation of the scan of a seed, of which only the handedness is told."""
+    known = make(seed, size)
+    scan = prepare(np.asarray(known.scan.read()))
+    template = prepare(np.asarray(known.reference.read()))
+    toward = known.scan.space.require_orientation("Testing an orientation")
+    voxel = known.reference.voxel_size[0]
     begun = time.perf_counter()
-    stages = [
-        Stage("affine", (4, 2, 1), 500, 3000),
-        Stage("bspline", (4, 2, 1), 500, 10000, spacing=50 * size, widen=(4.0, 2.0, 1.0)),
-    ]
-    with Fitter() as process:
-        done = process.fit(image, np.asarray(known.reference.read()), size, stages)
-    seconds = time.perf_counter() - begun
-    return figures(known, lambda p: done(p @ turn.T)) | {"seconds": seconds}
-
-
-def by_ants(known: Known) -> dict[str, Any]:
-    """SyN of ANTsPy with its defaults; needs ``pip install antspyx``."""
-    import ants
-    import pandas as pd
-
-    image, turn = upright(known)
-    size = known.reference.voxel_size[0] / 1000
-
-    def made(values: np.ndarray) -> Any:
-        turned = np.ascontiguousarray(values.transpose(2, 1, 0))
-        return ants.from_numpy(turned, spacing=(size,) * 3)
-
-    begun = time.perf_counter()
-    done = ants.registration(
-        made(image), made(np.asarray(known.reference.read())), "SyN", random_seed=1
+    found = find_orientation(
+        scan.image * scan.tissue,
+        voxel,
+        template.image * template.tissue,
+        voxel,
+        space=SPACE,
+        handedness=handedness_of(toward),
     )
-    seconds = time.perf_counter() - begun
-
-    def carry(points: np.ndarray) -> np.ndarray:
-        table = pd.DataFrame((points @ turn.T)[:, ::-1] / 1000, columns=list("xyz"))
-        out = ants.apply_transforms_to_points(3, table, done["fwdtransforms"])
-        return out[["x", "y", "z"]].to_numpy()[:, ::-1] * 1000
-
-    return figures(known, carry) | {"seconds": seconds}
-
-
-PEERS = {"ants": by_ants, "elastix": by_elastix}
+    return {
+        "case": seed,
+        "kind": known.kind,
+        "lies": known.turned,
+        "cut": known.cut,
+        "right": found.best.toward == toward,
+        "sure": found.sure,
+        "margin": found.margin,
+        "seconds": time.perf_counter() - begun,
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -340,7 +328,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--samples", type=int, default=usual.samples)
     parser.add_argument("--spacing", type=float, default=usual.spacing)
     parser.add_argument("--contrast", type=float, default=usual.contrast)
+    parser.add_argument("--stiffness", type=float, default=usual.stiffness)
     parser.add_argument("--peer", nargs="*", default=[], choices=sorted(PEERS))
+    parser.add_argument("--peers-only", action="store_true")
+    parser.add_argument("--orient", type=int, default=0, help="cases of the test of orientation")
+    parser.add_argument("--out", help="file for the results, as JSON")
     args = parser.parse_args(argv)
     recipe = Recipe(
         repeats=args.repeats,
@@ -348,23 +340,41 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         samples=args.samples,
         spacing=args.spacing,
         contrast=args.contrast,
+        stiffness=args.stiffness,
     )
-    results = []
+    done: dict[str, Any] = {"goals": GOALS, "recipe": asdict(recipe), "pairs": [], "orient": []}
+
+    def say(kind: str, line: dict[str, Any]) -> None:
+        line = {k: None if v != v else v for k, v in line.items()}
+        done[kind].append(line)
+        short = {k: round(v, 3) if isinstance(v, float) else v for k, v in line.items()}
+        short.pop("landmarks", None)
+        print(json.dumps(short), flush=True)
+        if args.out:
+            Path(args.out).write_text(json.dumps(done, indent=1) + "\n")
+
+    for seed in range(args.first, args.first + args.orient):
+        say("orient", orientation(seed, 2 * args.resolution))
     for seed in range(args.first, args.first + args.pairs):
         known = make(seed, args.resolution)
-        for name, tool in {"ours": lambda k: ours(k, recipe), **PEERS}.items():
-            if name != "ours" and name not in args.peer:
-                continue
-            line = {"pair": seed, "tool": name, "kind": known.kind, "lies": known.turned}
-            line |= {"cut": known.cut, **tool(known)}
-            children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-            line["gigabytes"] = (
-                resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + children
-            ) / 2**20
-            results.append(line)
-            short = {k: round(v, 3) if isinstance(v, float) else v for k, v in line.items()}
-            print(json.dumps(short), flush=True)
-    return {"goals": GOALS, "pairs": results}
+        facts = {"pair": seed, "kind": known.kind, "lies": known.turned, "cut": known.cut}
+        for name in (*([] if args.peers_only else ["ours"]), *args.peer):
+            found = ours(known, recipe) if name == "ours" else by_peer(known, name)
+            say("pairs", facts | {"tool": name, **found, "gigabytes": peak()})
+    return done
+
+
+def cpu() -> float:
+    """Return the CPU time of this process and of the children that ended [s]."""
+    kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+    times = [resource.getrusage(kind) for kind in kinds]
+    return sum(t.ru_utime + t.ru_stime for t in times)
+
+
+def peak() -> float:
+    """Return the most memory that this process and its largest child have taken [GiB]."""
+    kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+    return sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 2**20
 
 
 if __name__ == "__main__":

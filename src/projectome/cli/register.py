@@ -52,9 +52,11 @@ class FitOptions:
     resolution
         Working voxels [um of tissue]; 264 along the atlas if left out, 50 um for a mouse.
     spacing
-        Control points of the finest B-splines [working voxels].
+        Control points of the B-splines that begin [working voxels].
     iterations
         Of each level of the B-splines.
+    stiffness
+        Of the bend: more for a smoother map, less for one that follows more.
     repeats
         Further fits that tell how sure each place is.
     seed
@@ -67,7 +69,8 @@ class FitOptions:
 
     resolution: float = 0.0
     spacing: float = 8.0
-    iterations: int = 400
+    iterations: int = 350
+    stiffness: float = 8.0
     repeats: int = 2
     seed: int = 1
     threads: int = 2

@@ -20,6 +20,7 @@ from projectome.errors import DataError, ParameterError, Problem
 from projectome.registration.fit import Fit, Fitter, Stage, pinned
 from projectome.registration.orient import Orientation, find_orientation, handedness_of, turn
 from projectome.registration.prepare import Prepared, local_contrast, prepare
+from projectome.registration.refine import refined
 
 Landmarks: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Corresponding points of two spaces, shape (L, 3) each [um]."""
@@ -41,13 +42,15 @@ class Recipe:
     resolution
         Working voxels [um of tissue]; about 264 along the atlas if 0, which is 50 um for a mouse.
     spacing
-        Distance of the control points of the finest B-splines [voxels].
+        Distance of the control points of the B-splines that begin [voxels].
     iterations
         Of each level of the B-splines.
     samples
         Of each iteration.
     contrast
-        Width of the local contrast that B-splines compare [voxels].
+        Width of the local contrast that is compared [voxels]; half of it at the end.
+    stiffness
+        Of the bend, see `projectome.registration.refine.refined`.
     repeats
         Further, cheaper fits that tell how sure each place is.
     seed
@@ -58,19 +61,22 @@ class Recipe:
 
     resolution: float = 0.0
     spacing: float = 8.0
-    iterations: int = 400
+    iterations: int = 350
     samples: int = 10000
-    contrast: float = 8.0
+    contrast: float = 5.0
+    stiffness: float = 8.0
     repeats: int = 2
     seed: int = 1
     threads: int = 2
 
     def __post_init__(self) -> None:
-        if not (self.resolution >= 0 and self.spacing >= 3 and self.contrast >= 1):
+        if not (self.resolution >= 0 and self.spacing >= 3 and self.contrast >= 2):
             raise ParameterError(
                 "A registration needs a resolution of 0 or more, a spacing of at least 3 voxels "
-                f"and a contrast of at least 1: {self.resolution}, {self.spacing}, {self.contrast}."
+                f"and a contrast of at least 2: {self.resolution}, {self.spacing}, {self.contrast}."
             )
+        if not 0 < self.stiffness < np.inf:
+            raise ParameterError(f"A bend needs a stiffness above 0, not {self.stiffness}.")
         if min(self.iterations, self.samples, self.threads) < 1 or min(self.repeats, self.seed) < 0:
             raise ParameterError(
                 "iterations, samples and threads are 1 or more, repeats and seed 0 or more: "
@@ -303,8 +309,9 @@ def align(
     own = Fitter(threads=recipe.threads) if fitter is None else nullcontext(fitter)
     with own as process:
         linear = _linear(process, pair, recipe, start)
-        recipes = [recipe, *(cheaper(recipe, number) for number in range(recipe.repeats))]
-        fits = [_bent(process, pair, one, linear) for one in recipes]
+        others = [cheaper(recipe, number) for number in range(recipe.repeats)]
+        begun, *repeated = (_bent(process, pair, one, linear) for one in (recipe, *others))
+    fits = [_refined(pair, recipe, begun), *repeated]
     if given is not None:
         fits = [pinned(one, *given, PINNED * pair.size) for one in fits]
     return _assembled(pair, fits, scan_space)
@@ -352,29 +359,38 @@ def _bent(
     recipe: Recipe,
     linear: NDArray[np.float64],
 ) -> Fit:
-    inside = _around(pair.scan), _around(pair.template)
-    images = [
-        local_contrast(p.image, mask, width=recipe.contrast)
-        for p, mask in zip((pair.scan, pair.template), inside, strict=True)
-    ]
-    levels, widen = (4, 2, 1, 1), (8.0, 4.0, 2.0, 1.0)
+    scan, template = pair.scan, pair.template
+    inside = _around(scan), _around(template)
     stage = Stage(
         "bspline",
-        levels,
+        (4, 2, 2),
         recipe.iterations,
         recipe.samples,
         "correlation",
         recipe.spacing * pair.size,
-        widen,
+        (3.0, 1.5, 1.0),
     )
     return process.fit(
-        images[0],
-        images[1],
+        local_contrast(scan.image, inside[0], width=recipe.contrast),
+        local_contrast(template.image, inside[1], width=recipe.contrast),
         pair.size,
         [stage],
         start=linear,
         fixed_mask=inside[0],
         seed=recipe.seed,
+    )
+
+
+def _refined(pair: Pair, recipe: Recipe, begun: Fit) -> Fit:
+    inside, width = _around(pair.scan), recipe.contrast / 2
+    return refined(
+        begun,
+        local_contrast(pair.scan.image, inside, width=width),
+        local_contrast(pair.template.image, _around(pair.template), width=width),
+        pair.size,
+        counts=inside,
+        stiffness=recipe.stiffness,
+        threads=recipe.threads,
     )
 
 
@@ -393,7 +409,7 @@ def _assembled(pair: Pair, fits: Sequence[Fit], scan_space: Space) -> Registrati
     forward = DisplacementField(bends[0].astype(np.float32), whole @ scan_grid, space)
     spread = None
     if len(fits) > 1:
-        # The repeats are compared with the main fit, which is the best of them.
+        # The repeats are compared with the main fit, which was made better than they are.
         apart = np.mean([(b - bends[0]) ** 2 for b in bends[1:]], axis=(0, 4))
         spread = np.sqrt(apart).astype(np.float32)
     atlas_shape = triple(-(-np.asarray(pair.template.image.shape) // 2))
