@@ -374,3 +374,25 @@ def test_a_file_that_is_no_volume_is_refused(tmp_path):
     path.write_text("hello")
     with pytest.raises(FormatError, match="not a volume"):
         describe(str(path), **NEEDED)
+
+
+@pytest.mark.server
+def test_what_the_catalog_knows_is_no_word_of_the_file(replica_buckets, monkeypatch):
+    monkeypatch.setenv("PROJECTOME_ENDPOINT", replica_buckets.endpoint)
+    url = "s3://e11bio-prism/ls/images/full_dataset.zarr/raw"
+    said = {
+        "species": "Mus musculus",
+        "labelling": "18 protein bits",
+        "clearing": "expansion",
+        "microscope": "spinning disk",
+        "licence": "CC-BY-SA-4.0",
+        "creators": ("E11 Bio",),
+    }
+    found = describe(url, **said).metadata
+    assert found.image.expansion == 5
+    assert found.source("image", "expansion") == "catalog"
+    assert found.image.channels[12].name == "MoonTag"
+    assert found.source("image", "channels", 12, "name") == "catalog"
+    assert found.source("image", "voxel_size_um") == "file"
+    stated = describe(url, expansion=4.8, **said).metadata
+    assert stated.source("image", "expansion") == "user"

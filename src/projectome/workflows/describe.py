@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 from projectome.core.volume import Pyramid
 from projectome.errors import MetadataError, ParameterError, Problem, UnknownNameError
@@ -124,7 +124,7 @@ def describe(
     known |= (answers := _asked(known, ask))
     user = {**mine, **answers, **_stated(pyramid)}
     document = _document(known)
-    document["sources"] = _sources(document, user)
+    document["sources"] = _sources(document, user, _of_catalog(pyramid))
     try:
         metadata = parse_metadata(document, where=url)
     except MetadataError as error:
@@ -354,11 +354,22 @@ def _document(facts: Facts) -> dict[str, Any]:
     return document
 
 
-def _sources(document: Mapping[str, Any], user: Facts) -> dict[str, Source]:
+def _of_catalog(pyramid: Pyramid) -> set[Place]:
+    """Return the places whose values no file states, but the record of the dataset."""
+    taken = pyramid.metadata.get("catalog")
+    names = taken if isinstance(taken, Mapping) else {}
+    found: set[Place] = {("image", "expansion")} if "expansion" in names else set()
+    if "channels" in names:
+        count = len(pyramid[0].channels)
+        found |= {("image", "channels", number, "name") for number in range(count)}
+    return found
+
+
+def _sources(document: Mapping[str, Any], user: Facts, known: set[Place]) -> dict[str, Source]:
     """Return for each value of a document whose word it is."""
 
-    def source(place: Place) -> Literal["file", "user"]:
+    def source(place: Place) -> Source:
         said = any(place[:n] in user for n in range(1, len(place) + 1))
-        return "user" if said else "file"
+        return "user" if said else "catalog" if place in known else "file"
 
     return {pointer(place): source(place) for place in values(document)}

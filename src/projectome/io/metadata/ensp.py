@@ -143,8 +143,9 @@ class Metadata(Part):
     Attributes
     ----------
     sources
-        JSON Pointers to values, and whether each is what the ``file`` says or the ``user``'s word.
-        A pointer speaks for all beneath it; the longest one that fits decides.
+        JSON Pointers to values, and whether each is what the ``file`` says, the ``user``'s word, or
+        taken from the ``catalog`` of datasets. A pointer speaks for all beneath it; the longest one
+        that fits decides.
     extra
         Facts that have no key of their own.
     """
@@ -162,8 +163,9 @@ class Metadata(Part):
     instrument: Instrument
     image: Image
     sources: dict[str, Source] = Field(
-        description="JSON Pointers to values: is it what the file says, or the user's word? A "
-        "pointer speaks for all beneath it; the longest one that fits decides."
+        description="JSON Pointers to values: is it what the file says, the user's word, or taken "
+        "from the catalog of datasets? A pointer speaks for all beneath it; the longest one that "
+        "fits decides."
     )
     extra: dict[str, JsonValue] = Field(
         default_factory=dict, description="Facts that have no key of their own."
@@ -341,7 +343,7 @@ def _misfits(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if silent:
         more = f" and {len(silent) - 8} more" if len(silent) > 8 else ""
         names = ", ".join(silent[:8]) + more
-        yield "sources", f"says of {names} neither 'file' nor 'user'"
+        yield "sources", f"says of {names} neither 'file', 'user' nor 'catalog'"
 
 
 def values(document: Mapping[str, Any]) -> Iterator[Place]:

@@ -26,7 +26,7 @@ COMMON_NAMES = {
     "fruit fly": "Drosophila melanogaster",
     "chicken": "Gallus gallus",
 }
-Source: TypeAlias = Literal["file", "user"]
+Source: TypeAlias = Literal["file", "user", "catalog"]
 Technique: TypeAlias = Literal[
     "confocal", "spinning-disk", "two-photon", "light-sheet", "widefield"
 ]
