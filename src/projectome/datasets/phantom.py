@@ -179,7 +179,42 @@ def make_phantom(
         labels=rendered(
             partial(render_labels, scene), shape, np.uint32, fine, kind="labels", name="neurons"
         ),
-        atlas=_atlas(anatomy, shape, voxel_size),
+        atlas=phantom_atlas(size=shape, voxel_size=voxel_size),
+    )
+
+
+def phantom_atlas(*, size: str | ArrayLike = "demo", voxel_size: float = 4.0) -> Atlas:
+    """Return the atlas of the phantoms of a size, without growing their neurons.
+
+    Parameters
+    ----------
+    size, voxel_size
+        As for `make_phantom`.
+
+    Returns
+    -------
+    Atlas
+        Its voxels are twice as large as those of the phantom.
+
+    Raises
+    ------
+    ParameterError
+        If the volume is too small.
+    UnknownNameError
+        If there is no such preset.
+    """
+    shape = _size(size)[0]
+    anatomy = anatomy_of(shape, voxel_size)
+    grid = atlas_grid(voxel_size)
+    coarse = triple(-(-np.asarray(shape) // COARSE))
+    regions = partial(_annotate, anatomy, grid)
+    template = partial(render_template, anatomy, voxel_size)
+    return Atlas(
+        "phantom",
+        terminology(),
+        rendered(regions, coarse, np.uint32, grid, kind="labels", name="regions"),
+        rendered(template, coarse, np.uint16, grid, name="template"),
+        anatomy.midline,
     )
 
 
@@ -208,20 +243,6 @@ def _size(size: str | ArrayLike) -> tuple[Triple, int]:
             f"has {PRESETS['tiny'][0]}."
         )
     return shape, max(1, round(int(np.prod(shape)) / 3e6))
-
-
-def _atlas(anatomy: Anatomy, shape: Triple, voxel_size: float) -> Atlas:
-    grid = atlas_grid(voxel_size)
-    coarse = triple(-(-np.asarray(shape) // COARSE))
-    regions = partial(_annotate, anatomy, grid)
-    template = partial(render_template, anatomy, voxel_size)
-    return Atlas(
-        "phantom",
-        terminology(),
-        rendered(regions, coarse, np.uint32, grid, kind="labels", name="regions"),
-        rendered(template, coarse, np.uint16, grid, name="template"),
-        anatomy.midline,
-    )
 
 
 def _annotate(anatomy: Anatomy, grid: Affine, box: Box) -> NDArray[np.uint32]:

@@ -13,7 +13,7 @@ from projectome.atlas.kept import kept_region_table
 from projectome.atlas.labels import open_labels
 from projectome.core.atlas import Atlas
 from projectome.core.space import Meaning, Space
-from projectome.datasets.phantom import make_phantom
+from projectome.datasets.phantom import phantom_atlas
 from projectome.errors import FormatError, NotFoundError, ParameterError, StoreError
 from projectome.io import stores
 from projectome.io.access import Access
@@ -166,7 +166,7 @@ def _at(
 
 @lru_cache(maxsize=1)
 def _phantom() -> Atlas:
-    return make_phantom().atlas
+    return phantom_atlas()
 
 
 def _is_folder(text: str) -> bool:
