@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
 import gc
 import json
 import multiprocessing
@@ -179,8 +181,7 @@ class StepContract:
     def test_processes_leave_the_same_bytes(self, tmp_path: Path) -> None:
         """Two worker processes leave the same bytes as one process."""
         self._run(tmp_path / "serial")
-        with Processes(2) as pool:
-            self._run(tmp_path / "processes", pool)
+        self._run(tmp_path / "processes", two_processes())
         assert contents(tmp_path / "processes" / "out") == contents(tmp_path / "serial" / "out")
 
     @pytest.mark.cluster
@@ -265,6 +266,14 @@ class StepContract:
     def _resident_growth(self, step: Step, block: Any) -> int:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             return pool.apply(resident_growth, (step, block))
+
+
+@functools.cache
+def two_processes() -> Processes:
+    """Return the two workers of all contracts; starting them takes longer than most steps."""
+    pool = Processes(2)
+    atexit.register(pool.close)
+    return pool
 
 
 def resident_growth(step: Step, block: Any) -> int:
