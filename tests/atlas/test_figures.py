@@ -9,6 +9,7 @@ from PIL import Image
 from toy_atlases import toy_atlas
 
 from projectome.core.volume import ArrayInMemory
+from projectome.datasets.phantom import make_phantom
 from projectome.errors import OrientationUnknownError, ParameterError, UnknownNameError
 from projectome.plots.heatmaps import _known, heatmap_figure
 from projectome.plots.regions import (
@@ -19,7 +20,6 @@ from projectome.plots.regions import (
     slice_figure,
 )
 from projectome.plots.style import png_bytes
-from projectome.workflows.atlas import open_atlas
 
 
 def pixels(figure):
@@ -28,7 +28,7 @@ def pixels(figure):
 
 @pytest.fixture(scope="module")
 def phantom():
-    return open_atlas("phantom")
+    return make_phantom(size="tiny", neurons=1).atlas
 
 
 @pytest.mark.parametrize("axis", ["z", "y", "x"])
@@ -74,8 +74,8 @@ def test_the_tree_can_be_shown_coarser():
     assert level_rows(tree, None).tolist() == list(range(6))
 
 
-def test_colours_can_be_told_from_the_ground_and_from_text():
-    colours = readable_colours(open_atlas("phantom").terminology)
+def test_colours_can_be_told_from_the_ground_and_from_text(phantom):
+    colours = readable_colours(phantom.terminology)
     light = colours.max(axis=1)
     assert light.min() > 0.35
     assert colours.min(axis=1).max() < 0.85

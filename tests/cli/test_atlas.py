@@ -6,10 +6,17 @@ import pandas as pd
 import pytest
 
 from projectome.cli.main import main
+from projectome.datasets.phantom import make_phantom
+
+
+@pytest.fixture(scope="module")
+def small():
+    return make_phantom(size="tiny", neurons=1).atlas
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path, monkeypatch):
+def _home(tmp_path, monkeypatch, small):
+    monkeypatch.setattr("projectome.workflows.atlas._phantom", lambda: small)
     monkeypatch.setenv("PROJECTOME_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)

@@ -189,10 +189,10 @@ def test_tables_that_cannot_be_drawn(atlas, table, error, told):
         region_values(pd.DataFrame(table), "n", atlas)
 
 
-def test_the_command_line_measures_and_draws(tmp_path, capsys, monkeypatch):
+def test_the_command_line_measures_and_draws(atlas, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PROJECTOME_CACHE", str(tmp_path / "cache"))
-    phantom = make_phantom().atlas
-    write_csv(tmp_path / "p.csv", places(phantom, 30))
+    monkeypatch.setattr("projectome.workflows.atlas._phantom", lambda: atlas)
+    write_csv(tmp_path / "p.csv", places(atlas, 30))
     table, each, png = (tmp_path / name for name in ("t.csv", "e.parquet", "h.png"))
 
     def call(*words):
