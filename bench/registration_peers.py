@@ -48,14 +48,14 @@ def ants(scan: np.ndarray, reference: np.ndarray, size: float) -> Map:
 
 
 def ants_tuned(scan: np.ndarray, reference: np.ndarray, size: float) -> Map:
-    """SyN by local correlation, down to the full resolution."""
+    """SyN by local correlation, down to half the resolution."""
     return _ants(
         scan,
         reference,
         size,
         syn_metric="CC",
         syn_sampling=3,
-        reg_iterations=(100, 100, 50, 10),
+        reg_iterations=(100, 100, 60, 0),
         grad_step=0.25,
         flow_sigma=3,
     )

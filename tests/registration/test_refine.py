@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from projectome.registration import refine
 from projectome.registration.fit import Fit
-from projectome.registration.refine import STEP, balanced, laid, pulls, refined, smoothed
+from projectome.registration.refine import STEP, balanced, laid, pulls, refined, smoothed, unfolded
 
 
 def texture(shape: tuple[int, int, int], seed: int = 0) -> np.ndarray:
@@ -156,3 +156,14 @@ def test_the_balance_is_that_of_a_dense_solver(monkeypatch):
     want = np.linalg.solve(system, force.ravel() + held).reshape(3, *shape)
     images = (part.astype(np.float32) for part in (tensor, force, bend))
     assert np.abs(balanced(*images, 2.0, 1) - want).max() < 1e-3
+
+
+def test_a_bend_that_folds_is_smoothed_there_and_nowhere_else():
+    bend = np.random.default_rng(0).normal(0, 0.1, (3, 16, 16, 16)).astype(np.float32)
+    bend[0, 8, 8, 8] = 3 * STEP
+    along = np.gradient(bend[0], STEP, axis=0)
+    assert along.min() < -1
+    smooth = unfolded(bend)
+    slopes = np.stack([np.stack(np.gradient(part, STEP), axis=-1) for part in smooth], axis=-2)
+    assert np.linalg.det(slopes + np.eye(3)).min() > 0
+    assert np.array_equal(smooth[..., :2], bend[..., :2])

@@ -42,6 +42,9 @@ NOISE = 0.05
 FARTHEST = 1.5
 """Longest move of a node in a round [voxels]."""
 SOLVER_STEPS, SOLVED = 60, 1e-4
+TIGHT = 0.1
+"""Change of volume below which the bend is smoothed until nothing folds."""
+SMOOTHINGS = 40
 SUMS = 21
 
 
@@ -95,6 +98,7 @@ def refined(
             bend += np.clip(better - bend, -FARTHEST, FARTHEST)
     finally:
         numba.set_num_threads(before)
+    bend = unfolded(bend)
     knots = [ndimage.spline_filter(part.astype(float), 3, mode="mirror") * size for part in bend]
     spacing = np.full(3, STEP * size)
     return replace(found, knots=np.stack(knots), origin=origin * size, spacing=spacing)
@@ -215,6 +219,20 @@ def balanced(
         before, size = size, float(np.vdot(r, z))
         p = z + size / before * p
     return np.asarray(fft.idctn(x, **how), np.float32)
+
+
+def unfolded(bend: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a bend (3, K, L, M) [voxels] smoothed where it folds, or nearly does."""
+    for _ in range(SMOOTHINGS):
+        along = np.stack([np.stack(np.gradient(part, STEP), axis=-1) for part in bend], axis=-2)
+        tight = np.linalg.det(along + np.eye(3, dtype=np.float32)) < TIGHT
+        if not tight.any():
+            break
+        near = ndimage.gaussian_filter(tight.astype(np.float32), 1.5, truncate=3)
+        share = np.minimum(1, 20 * near)
+        mean = np.stack([ndimage.gaussian_filter(part, 1.0) for part in bend])
+        bend = bend + share * (mean - bend)
+    return bend
 
 
 def _product(tensor: NDArray[np.float32], field: NDArray[np.float32]) -> NDArray[np.float32]:
