@@ -16,7 +16,13 @@ import tifffile
 import zarr
 
 from projectome.core.box import Box
-from projectome.errors import AccessDeniedError, NotFoundError, StoreError, TransferError
+from projectome.errors import (
+    AccessDeniedError,
+    FormatError,
+    NotFoundError,
+    StoreError,
+    TransferError,
+)
 from projectome.io import stores
 from projectome.io.open import open_volume
 from projectome.io.source import VolumeSource
@@ -133,6 +139,16 @@ def test_opening_asks_for_documents_alone(web):
     assert not any("/c/" in path for path in paths)
     assert {"/zarr.json", "/0/zarr.json", "/1/zarr.json"} <= set(paths)
     assert len(paths) <= 16, paths
+
+
+def test_a_bucket_is_a_folder_and_a_name_without_an_ending_may_be_a_file(s3, bucket):
+    (bucket / "notes").mkdir()
+    (bucket / "notes" / "readme.txt").write_text("nothing to see")
+    with pytest.raises(FormatError, match=r"s3://notes is a folder without a volume.*readme"):
+        open_volume("s3://notes", endpoint=s3)
+    (bucket / "data" / "plain").write_bytes((bucket / "data" / "raw.tif").read_bytes())
+    found = open_volume("s3://data/plain", endpoint=s3, voxel_size=(1, 1, 1), asset=False)
+    assert found.metadata["format"] == "TIFF"
 
 
 def test_levels_are_found_where_nothing_can_be_listed(tmp_path, make):

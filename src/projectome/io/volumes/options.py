@@ -155,8 +155,9 @@ class Place:
         NotFoundError
             If nothing is there on the local disk; elsewhere a folder shows only by what is in it.
         """
-        local = stores.local_path(url)
-        if stores.parse(url).member == "" or (local is not None and local.is_dir()):
+        local, address = stores.local_path(url), stores.parse(url)
+        is_bucket = address.scheme in ("s3", "gs") and not address.path
+        if is_bucket or address.member == "" or (local is not None and local.is_dir()):
             return cls(url, access)
         try:
             head = stores.read_part(url, 0, HEAD, access=access)[0]
