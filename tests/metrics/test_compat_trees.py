@@ -17,10 +17,12 @@ from projectome.core.skeleton import Skeleton
 from projectome.core.space import Space
 from projectome.core.volume import Volume
 from projectome.errors import ParameterError, ShapeError, SpaceMismatchError
+from projectome.metrics.compat.diadem import diadem_metric
 from projectome.metrics.compat.funlib import expected_run_length
 from projectome.metrics.compat.pyneval import critical_node_metric, length_metric, ssd_metric
 from projectome.metrics.compat.skeleton_metrics import skeleton_metrics
 from projectome.metrics.compat.vaa3d import KEYS, neuron_distance
+from projectome.metrics.tree_paths import branching_scores
 
 TABLE = json.loads((Path(__file__).parent / "peer_scores.json").read_text())
 LINE = straight(0, 100, step=1.0)
@@ -137,6 +139,57 @@ def test_pyneval_on_grown_trees(seed):
         found = figures[name](truth, traced)
         for key, value in expected.items():
             assert found[key] == pytest.approx(value, abs=tolerance.get(name, 1e-6)), (name, key)
+
+
+def fork(*, radius=1.0, more=(), above=()):
+    """A trunk of 100 along x, with a branch of 50 along y from its middle, and more nodes."""
+    points = [[5, 5, 0], [5, 5, 50], [5, 5, 100], [5, 55, 50], *more]
+    tree = Skeleton(np.asarray(points, float), np.asarray([-1, 0, 1, 1, *above]), SPACE)
+    return with_radius(tree, radius)
+
+
+def test_diadem_finds_the_root_within_half_a_radius():
+    for truth, by, score in ((fork(), 0.4, 1), (fork(), 0.6, 0), (fork(radius=2.0), 0.6, 1)):
+        assert diadem_metric(truth, moved(fork(), [0, by, 0]))["diadem_score"] == score
+    with pytest.raises(ParameterError, match=r"half the radius of true nodes.*write radii first"):
+        diadem_metric(straight(0, 9), LINE)
+    with pytest.raises(ParameterError, match="xy_threshold"):
+        diadem_metric(fork(), fork(), xy_threshold=0)
+
+
+def test_diadem_lets_false_branches_at_the_root_pass_and_counts_others():
+    at_root = fork(more=[[5, -40, 25]], above=[0])
+    at_fork = fork(more=[[5, -45, 50]], above=[1])
+    assert diadem_metric(fork(), at_root)["diadem_score"] == 1
+    assert branching_scores([fork()], [at_root], distance_um=2).precision < 1
+    # Two ends too many, as three branches are two branchings.
+    assert diadem_metric(fork(), at_fork) == {
+        "weight_sum": 6, "score_sum": 4, "diadem_score": pytest.approx(4 / 6)
+    }  # fmt: skip
+
+
+def test_diadem_takes_a_branching_on_a_path_that_goes_on_as_found():
+    trunk = straight(0, 100)
+    found = diadem_metric(fork(), trunk)
+    assert (found["score_sum"], found["weight_sum"]) == (3, 4)
+    assert branching_scores([fork()], [trunk], distance_um=2).recall == 1 / 4
+
+
+def test_diadem_of_nothing():
+    point = with_radius(Skeleton(np.zeros((1, 3)), [-1], SPACE), 1.0)
+    empty = with_radius(Skeleton(np.empty((0, 3)), np.empty(0, int), SPACE), 1.0)
+    for truth, traced in ((point, fork()), (empty, fork()), (empty, empty), (point, point)):
+        assert diadem_metric(truth, traced)["diadem_score"] == -1
+    assert diadem_metric(fork(), empty)["diadem_score"] == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_diadem_on_grown_trees(seed):
+    found = list(diadem_metric(*pair(seed)).values())
+    expected = TABLE["diadem"][seed]
+    # At two of the twenty the program stops.
+    assert found == pytest.approx(expected or [math.nan] * 3, nan_ok=True)
+    assert (seed in (9, 12)) == (expected is None)
 
 
 # funlib -------------------------------------------------------------------------------------------

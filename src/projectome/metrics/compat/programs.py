@@ -13,6 +13,7 @@ import numpy as np
 from projectome.core.skeleton import Skeleton
 from projectome.core.volume import Volume
 from projectome.errors import ParameterError
+from projectome.metrics.compat.diadem import diadem_metric
 from projectome.metrics.compat.funlib import expected_run_length
 from projectome.metrics.compat.pyneval import critical_node_metric, length_metric, ssd_metric
 from projectome.metrics.compat.skeleton_metrics import skeleton_metrics
@@ -48,22 +49,32 @@ LabelProgram: TypeAlias = Callable[[Sequence[Skeleton], Volume], Scored]
 
 
 def pyneval(truth: Sequence[Skeleton], traced: Sequence[Skeleton], distance_um: float) -> Scores:
-    """Return length, ssd and cn of PyNeval 1.1 for two forests, each as one file.
+    """Return length, ssd, cn and diadem of PyNeval 1.1 for two forests, each as one file.
 
     Parameters
     ----------
     truth, traced
         Skeletons in one space; their micrometres are the units of the files.
     distance_um
-        All of its thresholds of distance [um]; that of length is not in radii.
+        All of its thresholds of distance [um], but that half of it holds along z for diadem; that
+        of length is not in radii.
+
+    Returns
+    -------
+    dict
+        By metric and key. Without radii of the truth there is no diadem.
     """
     a, b = _whole(truth, traced)
     length = length_metric(a, b, radius_threshold=distance_um, relative=False)
     ssd = ssd_metric(a, b, ssd_threshold=distance_um)
     nodes = critical_node_metric(a, b, distance_threshold=distance_um)
+    found = {"length": length, "ssd": ssd, "cn": nodes}
+    if a.radius is not None and np.isfinite(a.radius).all():
+        reach = {"xy_threshold": distance_um, "z_threshold": distance_um / 2}
+        found["diadem"] = diadem_metric(a, b, **reach)
     return {
         f"{name} {key}": float(value)
-        for name, scores in (("length", length), ("ssd", ssd), ("cn", nodes))
+        for name, scores in found.items()
         for key, value in scores.items()
     }
 

@@ -1,5 +1,7 @@
 """Scores of two trees exactly as PyNeval 1.1 gives them: its metrics length, ssd and cn.
 
+Its diadem is in `compat.diadem`.
+
 Habits, each with the case that shows it; the metrics in brackets have none of them:
 
 - length (`trees.length_scores`): an edge of the truth matches as a whole or not at all, where both
