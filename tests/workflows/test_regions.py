@@ -1,6 +1,7 @@
 """What lies in regions, from files to tables."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from projectome.io.volumes.write import write_volume
 from projectome.registration.files import Saved
 from projectome.workflows.region_values import region_values
 from projectome.workflows.regions import corner_of, region_contents
+from projectome.workflows.register import _template
 
 SHIFT = np.array([40.0, -24.0, 16.0])
 SCAN = Space("scan", toward=("posterior", "inferior", "right"), expansion=2.0)
@@ -156,6 +158,47 @@ def test_what_lies_elsewhere_is_refused(atlas, saved, tmp_path):
     gel = VolumeSource(str(tmp_path / "far.ome.zarr"), expansion=4.0)
     with pytest.raises(SpaceMismatchError, match="4 times those of the tissue"):
         region_contents(gel, atlas)
+
+
+def test_nothing_gives_an_empty_table(atlas, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("projectome.workflows.atlas._phantom", lambda: atlas)
+    (tmp_path / "none.csv").write_text("id,z_um,y_um,x_um\n")
+    done = region_contents(VolumeSource(str(tmp_path / "none.csv")), atlas)
+    assert not len(done.table)
+    assert not done.problems
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(FormatError, match=r"empty\.csv"):
+        region_contents(VolumeSource(str(tmp_path / "empty.csv")), atlas)
+    with pytest.raises(SystemExit) as left:
+        main(
+            [
+                "atlas",
+                "measure",
+                "phantom",
+                str(tmp_path / "none.csv"),
+                "--out",
+                str(tmp_path / "t.csv"),
+            ]
+        )
+    assert not left.value.code
+    assert "0 rows" in capsys.readouterr().err
+
+
+def test_nan_in_an_image_is_told(atlas, tmp_path):
+    grey = np.full(atlas.annotation.shape, 5.0, np.float32)
+    index = tuple(np.argwhere(atlas.annotation.read() > 0)[0])
+    grey[index] = np.nan
+    here = Volume.from_array(grey, voxel_size=atlas.annotation.voxel_size)
+    here = Volume(here.array, atlas.annotation.affine)
+    write_volume(here, str(tmp_path / "nan.ome.zarr"), levels=1)
+    done = region_contents(VolumeSource(str(tmp_path / "nan.ome.zarr")), atlas)
+    assert "1 voxels inside regions are NaN" in done.problems[0].message
+    assert done.table["mean"].max() == 5
+
+
+def test_a_scan_is_not_registered_with_labels_alone(atlas):
+    with pytest.raises(ParameterError, match="has no template"):
+        _template(replace(atlas, template=None))
 
 
 def test_values_of_regions_come_out_of_any_table(atlas):
