@@ -24,7 +24,7 @@ reconstructions of the same neuron, Neuroinformatics 9, 233-245.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,77 +36,14 @@ from projectome.metrics.compat.diadem_forks import (
     UNKNOWN,
     Crowd,
     Fork,
-    Place,
     Point,
     flat_gap,
     forks_of,
     gap,
-    on_circle,
-    within,
 )
+from projectome.metrics.compat.diadem_match import Length, Match, StopsError, closest, off, way_to
 from projectome.metrics.compat.pyneval import walk
 from projectome.metrics.samples import check_distance, common_space
-
-PATH_ERROR, SHORT_ERROR = 0.05, 0.4
-"""Share by which paths may be wrong, and that by which errors of short ones are divided."""
-
-
-class _StopsError(Exception):
-    """What the program would stop at."""
-
-
-@dataclass(slots=True)
-class _Length:
-    """Lengths of a path: as they were, flat with what the ends are off, and along z."""
-
-    whole: float = 0.0
-    flat: float = 0.0
-    rise: float = 0.0
-
-    def add(self, place: Place) -> None:
-        self.whole += place.flat
-        self.flat += place.flat
-        self.rise += place.rise
-
-    def plus(self, other: _Length) -> _Length:
-        return _Length(self.whole + other.whole, self.flat + other.flat, self.rise + other.rise)
-
-
-@dataclass(eq=False)
-class _Match:
-    """What is known while trees are compared; nodes lie near within `flat` and `rise`."""
-
-    flat: float
-    rise: float
-    partner: dict[Fork, Fork] = field(default_factory=dict)
-    missed: list[Fork] = field(default_factory=list)
-    weight: float = 0.0
-    score: float = 0.0
-
-    @property
-    def reach(self) -> tuple[float, float]:
-        """How far apart nodes near one another lie; more along z than was asked for."""
-        return self.flat, self.rise + 0.1
-
-    def near(self, fork: Fork, crowd: Crowd) -> list[Fork]:
-        """Return what lies near a fork and has no partner yet."""
-        return [one for _, one in crowd.near(fork.place, self.reach) if one not in self.partner]
-
-    def fits(self, mine: _Length, flat: float, rise: float) -> bool:
-        """Say whether a path is as long as it should be."""
-        if mine.whole == 0:
-            return True
-        errors = [abs(mine.flat - flat) / mine.whole, abs(mine.rise - rise) / mine.whole]
-        limits = [PATH_ERROR, PATH_ERROR]
-        for k, (own, other, least) in enumerate(
-            ((mine.flat, flat, self.flat), (mine.rise, rise, self.rise))
-        ):
-            if own < least and other < least:
-                errors[k] = 0.0
-            elif own < least:
-                limits[k] = SHORT_ERROR
-        small = errors[0] < PATH_ERROR and errors[1] < PATH_ERROR
-        return small and (errors[0] / limits[0] + errors[1] / limits[1]) / 2 < 1
 
 
 def diadem_metric(
@@ -146,7 +83,7 @@ def diadem_metric(
     if not len(truth):
         return dict(zip(names, (0.0, 0.0, -1.0), strict=True))
     mine, theirs, roots = _common_roots(truth, traced)
-    state = _Match(xy_threshold, z_threshold)
+    state = Match(xy_threshold, z_threshold)
     final = -1.0
     try:
         for root in mine.order[mine.parent[mine.order] < 0].tolist():
@@ -155,7 +92,7 @@ def diadem_metric(
             if root in roots:
                 test = forks_of(traced, theirs.parent, theirs.order, roots[root])
             final = _compare(state, gold, test, final)
-    except _StopsError:
+    except StopsError:
         return dict.fromkeys(names, math.nan)
     return dict(zip(names, (state.weight, state.score, final), strict=True))
 
@@ -209,7 +146,7 @@ def _common_roots(truth: Skeleton, traced: Skeleton) -> tuple[_Rooted, _Rooted, 
 
 
 def _compare(
-    state: _Match,
+    state: Match,
     gold: tuple[Fork, list[Fork]],
     test: tuple[Fork | None, list[Fork]],
     final: float,
@@ -236,7 +173,7 @@ def _compare(
             fork = stack.pop()
             stack += fork.branches
             state.weight += weights[fork]
-            match = _closest(state, fork, crowds[0], crowds[1])
+            match = closest(state, fork, crowds[0], crowds[1])
             if match is None:
                 state.missed.append(fork)
             else:
@@ -265,134 +202,9 @@ def _ends_below(fork: Fork) -> int:
     return sum(not one.branches for one in fork.below())
 
 
-def _off(mine: Place, way: Point | None, other: Place) -> tuple[float, float]:
-    """Return how much nearer a place is to a trajectory than another, flat and along z."""
-    if way is None:
-        raise _StopsError
-    flat = flat_gap(mine.at, way) - flat_gap(other.at, way)
-    return flat, abs(mine.at[2] - way[2]) - abs(other.at[2] - way[2])
-
-
-def _fill(way: Point | None, ancestor: Fork, below: Fork, flat: float) -> Point:
-    """Look for the parts of a trajectory that were not known, in place."""
-    if way is None:
-        raise _StopsError
-    if UNKNOWN in (way[0], way[2]):
-        found = _way_to(ancestor, below, flat)
-        if way[0] == UNKNOWN:
-            way[:2] = found[:2]
-        if way[2] == UNKNOWN:
-            way[2] = found[2]
-    return way
-
-
-def _way_to(ancestor: Fork, below: Fork, flat: float) -> Point:
-    """Return the trajectory of the way from a fork to one below it."""
-    path = []
-    fork: Fork | None = below
-    while fork is not ancestor:
-        if fork is None:
-            raise _StopsError
-        path.append(fork)
-        fork = fork.above
-    here, origin = path.pop(), ancestor.place
-    x: float | None = None
-    y: float = 0.0
-    z: float | None = None
-    while path and (x is None or z is None):
-        onward = path.pop()
-        side = here.place.left if onward.is_left else here.place.right
-        if side is not None:
-            if x is None and side[0] != UNKNOWN:
-                x, y = side[0], side[1]
-            if z is None and side[2] != UNKNOWN:
-                z = side[2]
-        if x is None and flat_gap(origin.at, onward.place.at) > flat:
-            x = on_circle(origin.at, here.place.at, onward.place.at, flat)[0]  # y stays 0
-        if z is None:
-            raise _StopsError
-        here = onward
-    at = here.place.at
-    if x is None:
-        x, y = at[0], at[1]
-    return [x, y, at[2] if z is None else z]
-
-
-def _closest(state: _Match, fork: Fork, mine: Crowd, others: Crowd) -> Fork | None:
-    """Return the partner of a fork, if there is one."""
-    fitting = [
-        one for one in state.near(fork, others) if _ancestors_fit(state, fork, one, mine, others)
-    ]
-    return _best(state, fork, fitting, others) if len(fitting) > 1 else next(iter(fitting), None)
-
-
-def _ancestors_fit(state: _Match, fork: Fork, other: Fork, mine: Crowd, others: Crowd) -> bool:
-    """Say whether the paths up to the first ancestors near one another are as long."""
-    if other.above is None:
-        return True
-    target, own, there = fork, _Length(), _Length()
-    own.add(fork.place)
-    there.add(other.place)
-    flat, rise = _off(fork.place, fork.place.up, other.place)
-    there.flat += flat
-    there.rise += rise
-    left, above, beyond = fork.is_left, fork.above, other.above
-    checked: set[Fork] = set()
-    while above is not None and beyond is not None:
-        if within(above.place, beyond.place, state.reach):
-            way = _fill(above.place.left if left else above.place.right, above, target, state.flat)
-            flat, rise = _off(above.place, way, beyond.place)
-            return state.fits(own, there.flat + flat, there.rise + rise)
-        if own.whole < there.whole:
-            known = above.above is not None and not _seen(state, above, others, checked)
-            own.add(above.place)
-            checked.add(above)
-            left, above = above.is_left, above.above
-        else:
-            known = beyond.above is not None and not _seen(state, beyond, mine, checked)
-            there.add(beyond.place)
-            checked.add(beyond)
-            beyond = beyond.above
-        if not known:
-            return False
-    return False
-
-
-def _seen(state: _Match, fork: Fork, crowd: Crowd, checked: set[Fork]) -> bool:
-    return any(one in checked for _, one in crowd.near(fork.place, state.reach))
-
-
-def _best(state: _Match, fork: Fork, fitting: list[Fork], others: Crowd) -> Fork:
-    """Choose among several by what lies at the ends of the branches, then by distance."""
-    confirmed: list[Fork] = []
-    near: list[Fork] = []
-    for branch in fork.branches:
-        side = fork.place.left if branch is fork.left else fork.place.right
-        way = _fill(side, fork, branch, state.flat)
-        own = _Length()
-        own.add(branch.place)
-        near = state.near(branch, others)
-        for one in near:
-            there, place, up = _Length(), one.place, one
-            while up.above is not None:
-                there.add(up.place)
-                up = up.above
-                for match in [m for m in fitting if m is up]:
-                    flat, rise = _off(fork.place, way, up.place)
-                    more = _off(branch.place, branch.place.up, place)
-                    if state.fits(own, there.flat + flat + more[0], there.rise + rise + more[1]):
-                        confirmed.append(match)
-                        fitting.remove(match)
-    if fork.branches and not confirmed and near:
-        raise _StopsError  # it takes these for branches then
-    if len(confirmed) == 1:
-        return confirmed[0]
-    return min(confirmed or fitting, key=lambda one: gap(one.place.at, fork.place.at))
-
-
-def _continues(state: _Match, fork: Fork, others: Crowd) -> bool:
+def _continues(state: Match, fork: Fork, others: Crowd) -> bool:
     """Say whether a branching that was missed lies on a path that is there."""
-    length = _Length()
+    length = Length()
     length.add(fork.place)
     ancestor, left = fork.above, False
     while ancestor is not None:
@@ -412,15 +224,15 @@ def _continues(state: _Match, fork: Fork, others: Crowd) -> bool:
 
 
 def _goes_through(
-    state: _Match,
+    state: Match,
     fork: Fork,
     ancestor: Fork,
     match: Fork | None,
     left: bool,
-    length: _Length,
+    length: Length,
     others: Crowd,
 ) -> bool:
-    lengths = {fork: length.plus(_Length())}
+    lengths = {fork: length.plus(Length())}
     way = ancestor.place.left if left else ancestor.place.right
     found = [
         _descendant(state, branch, ancestor, match, way, lengths, others)
@@ -436,12 +248,12 @@ def _goes_through(
 
 
 def _descendant(
-    state: _Match,
+    state: Match,
     first: Fork,
     ancestor: Fork,
     match: Fork | None,
     way: Point | None,
-    lengths: dict[Fork, _Length],
+    lengths: dict[Fork, Length],
     others: Crowd,
 ) -> Fork | None:
     """Return the first match of a fork below, with a path of the right length to the ancestor."""
@@ -454,7 +266,7 @@ def _descendant(
         else:
             known = [one for _, one in others.near(fork.place, state.reach)]
         assert fork.above is not None
-        own = _Length()
+        own = Length()
         own.add(fork.place)
         own = own.plus(lengths[fork.above])
         lengths[fork] = own
@@ -464,11 +276,11 @@ def _descendant(
                 continue
             lengths[one] = there
             if way is None or match is None:
-                raise _StopsError
+                raise StopsError
             if UNKNOWN in (way[0], way[2]):
-                _way_to(ancestor, fork, state.flat)  # looked for, and not used; it may stop
-            flat, rise = _off(ancestor.place, way, match.place)
-            more = _off(fork.place, fork.place.up, one.place)
+                way_to(ancestor, fork, state.flat)  # looked for, and not used; it may stop
+            flat, rise = off(ancestor.place, way, match.place)
+            more = off(fork.place, fork.place.up, one.place)
             if state.fits(own, there.flat + flat + more[0], there.rise + rise + more[1]):
                 return one
         if fork not in state.partner:
@@ -476,14 +288,14 @@ def _descendant(
     return None
 
 
-def _path_up(fork: Fork, top: Fork | None, lengths: dict[Fork, _Length]) -> _Length | None:
+def _path_up(fork: Fork, top: Fork | None, lengths: dict[Fork, Length]) -> Length | None:
     """Return the length of the path up to a fork; None where it does not lead there."""
-    there = _Length()
+    there = Length()
     there.add(fork.place)
     above = fork.above
     while not (top is not None and above is top):
         if above is None:
-            raise _StopsError
+            raise StopsError
         if above in lengths:
             return there.plus(lengths[above])
         there.add(above.place)
@@ -498,7 +310,7 @@ def _common_ancestor(one: Fork, other: Fork, top: Fork | None) -> Fork | None:
     up = one.above
     while up is not top:
         if up is None:
-            raise _StopsError
+            raise StopsError
         ancestors.append(up)
         up = up.above
     down: Fork | None = other
@@ -509,7 +321,7 @@ def _common_ancestor(one: Fork, other: Fork, top: Fork | None) -> Fork | None:
     return None
 
 
-def _excess(state: _Match, firsts: list[Fork], seconds: list[Fork]) -> float:
+def _excess(state: Match, firsts: list[Fork], seconds: list[Fork]) -> float:
     """Return the weight of what the trace has and the truth has not."""
     total = 0.0
     crowd = Crowd([fork for first in firsts for fork in first.below()])
