@@ -228,16 +228,22 @@ def store(name: str, value: str) -> Path:
     Raises
     ------
     ParameterError
-        If the value cannot be understood.
+        If the value cannot be understood, or the file not be written.
     """
     check_name(name)
     path = settings_file()
     current = read_file(path) | {name: str(convert(name, value, "argument"))}
-    path.parent.mkdir(parents=True, exist_ok=True)
     # A JSON text is a TOML basic string.
     lines = [f"{k} = {json.dumps(str(v), ensure_ascii=False)}\n" for k, v in current.items()]
     text = "".join(sorted(lines))
     partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except (OSError, UnicodeEncodeError) as error:
+        raise ParameterError(
+            f"Cannot write the settings to {path}: {error}. Check your rights to it, or name "
+            "another file in PROJECTOME_CONFIG."
+        ) from None
     return path

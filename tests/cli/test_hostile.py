@@ -121,3 +121,28 @@ def edit_names():
 
 def test_lines_stay_lines_and_the_rest_is_escaped():
     assert printable("µm\n\x1b[0m\ud800") == "µm\n\\x1b[0m\\ud800"
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/x.png", "file:///tmp/x.png", "gs://bucket/x.png"])
+def test_an_address_is_not_taken_for_a_folder(out, say, brain, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = say("mip", brain, "--out", out)
+    assert said.status == 2
+    assert said.err.startswith(f"error: {out} is an address")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("info", "a" * 400), "a name of 400 bytes, and files have names of at most 255"),
+        (("ls", f"file:///tmp/{'é' * 200}"), "a name of 400 bytes"),
+        (("profile", "BRAIN", "--out", "."), "has to end in .csv or .parquet"),
+        (("config", "set", "endpoint", "http://\udcff"), "Cannot write the settings"),
+        (("ls", "precomputed://x"), "Prefixes of formats"),
+    ],
+)
+def test_words_that_cannot_be(words, told, say, brain):
+    said = say(*(brain if word == "BRAIN" else word for word in words))
+    assert said.status == 2
+    assert told in said.err

@@ -16,7 +16,7 @@ from projectome.core.space import Direction
 from projectome.core.volume import Array, LazyArray, Pyramid, Volume
 from projectome.errors import FormatError, OrientationUnknownError, Problem
 from projectome.io import stores
-from projectome.io.documents import DEPTH_LIMIT
+from projectome.io.documents import DEPTH_LIMIT, json_value
 from projectome.io.volumes.options import Evident, name_of
 
 TABLE_LIMIT = 2**27
@@ -168,14 +168,11 @@ def flattened(data: bytes, *, where: str) -> list[dict[str, Any]]:
     FormatError
         If it is something else.
     """
-    import json
-
     try:
-        document = json.loads(data, parse_float=_floating)
-    except (ValueError, RecursionError) as error:
+        document = json_value(data, parse_float=_floating)
+    except ValueError as error:
         raise FormatError(
-            f"{where} is no JSON document of regions: {error or 'nested without end'}. Fetch it "
-            "again."
+            f"{where} is no JSON document of regions: {error}. Fetch it again."
         ) from None
     if isinstance(document, dict):
         inner = document.get("msg") or document.get("structures") or document

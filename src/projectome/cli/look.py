@@ -269,8 +269,8 @@ def profile(
 
     With --atlas or --with, across the midline from left to right, in the regions named if any.
     """
-    picture = out.with_suffix(".png")
     check_free(out, write.overwrite, (".csv", ".parquet"))
+    picture = out.with_suffix(".png")
     check_free(picture, write.overwrite)
     from projectome.imaging.projection import profile as measure
     from projectome.io.tables import write_table

@@ -309,6 +309,17 @@ def options_of(kind: type, panel: str, skip: tuple[str, ...]) -> Iterator[inspec
             )
 
 
+def check_local(path: Path) -> None:
+    """Refuse an address where only a path can stand: it would be taken for a folder ``s3:``."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]+):[/\\]", str(path))
+    if found:
+        slashes = "///" if found[1] == "file" else "//"
+        raise ParameterError(
+            f"{found[1]}:{slashes}{str(path)[found.end() :]} is an address, and only a local path "
+            "can stand here. Give one, without file://."
+        )
+
+
 def flatten(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function whose dataclass parameters are spread into options.
 
@@ -341,6 +352,9 @@ def flatten(function: Callable[..., Any]) -> Callable[..., Any]:
         parameters += spread
 
     def spread_out(**given: Any) -> Any:
+        for value in given.values():
+            if isinstance(value, Path):
+                check_local(value)
         for name, (kind, names) in groups.items():
             chosen = {n: given.pop(n) for n in names}
             given[name] = kind(**{n: value for n, value in chosen.items() if value is not None})

@@ -155,8 +155,6 @@ def _largest(frame: pd.DataFrame) -> str:
     """Return the regions that hold most, left, right and both."""
     if not len(frame):
         return ""
-    if frame.empty:
-        return "Nothing was measured: the file holds none."
     column = next(name for name in FIRST if name in frame)
     sums = frame.groupby(["region_id", "acronym", "name", "hemisphere"], dropna=False, sort=False)[
         column

@@ -34,6 +34,7 @@ from projectome.core.provenance import digest
 from projectome.engine.locks import busy, holder, locked
 from projectome.errors import FormatError, NotFoundError, OutputBusyError, OutputExistsError
 from projectome.io import stores
+from projectome.io.documents import json_value
 
 ORPHAN_PATIENCE = 15.0
 """Seconds to wait for workers of a killed run to notice."""
@@ -218,14 +219,13 @@ def read_description(url: str) -> dict[str, object] | None:
     """
     place = stores.join(url, "run.json")
     try:
-        found = json.loads(stores.read_bytes(place))
+        return dict(json_value(stores.read_bytes(place)))
     except NotFoundError:
         return None
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise FormatError(
             f"{place} is broken: {error}. Remove {url} and its output to begin anew."
         ) from None
-    return dict(found)
 
 
 def last_grid(url: str) -> BlockGrid | None:

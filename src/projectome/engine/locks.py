@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 
 from projectome.errors import NotFoundError, OutputBusyError, StoreError
+from projectome.io.documents import json_value
 from projectome.io.stores import (
     Access,
     create_bytes,
@@ -102,7 +103,7 @@ def _new_owner() -> dict[str, object]:
 
 def _owner_in(path: Path) -> dict[str, object]:
     try:
-        found = json.loads(path.read_bytes())
+        found = json_value(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -185,7 +186,7 @@ def _newest(url: str, access: Access) -> tuple[int, dict[str, object]]:
     if not numbers:
         return 0, {}
     try:
-        found = json.loads(read_bytes(join(url, LOCK, str(numbers[-1])), access=access))
+        found = json_value(read_bytes(join(url, LOCK, str(numbers[-1])), access=access))
     except (NotFoundError, ValueError):
         found = {}
     return numbers[-1], found if isinstance(found, dict) else {}

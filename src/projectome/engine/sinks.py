@@ -20,6 +20,7 @@ from projectome.core.box import Block, BlockGrid, Box, Triple
 from projectome.core.region_graph import RegionGraph
 from projectome.errors import FormatError, NotFoundError, ParameterError, ShapeError
 from projectome.io import stores
+from projectome.io.documents import json_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,7 +182,7 @@ class TableSink:
 
     def _head(self) -> tuple[str, Triple] | None:
         try:
-            head = json.loads(stores.read_bytes(stores.join(self.folder, "table.json")))
+            head = json_value(stores.read_bytes(stores.join(self.folder, "table.json")))
             z, y, x = head["shape"]
             return head["key"], (z, y, x)
         except NotFoundError:

@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from projectome.errors import ParameterError, StoreError
 
+LONGEST_NAME = 255
+"""Of a file or folder, on every common file system [bytes]."""
 SCHEMES = ("file", "memory", "s3", "gs", "http", "https")
 
 
@@ -67,19 +69,19 @@ def parse(url: str | os.PathLike[str]) -> Address:
             f"Not an address: {text!r}. Give a path, s3://..., gs://... or http://..."
         )
     if not mark:
-        return _archive(Address("file", "", os.path.abspath(os.path.expanduser(text))))
+        return _archive(_local(os.path.abspath(os.path.expanduser(text)), text))
     scheme = scheme.lower()
     if scheme not in SCHEMES:
         raise ParameterError(
             f"Unknown kind of address {scheme}:// in {text!r}. Known: a path, "
             + ", ".join(f"{s}://" for s in SCHEMES)
-            + "."
+            + ". Prefixes of formats, as zarr://, n5:// and precomputed://, stand before volumes."
         )
     if scheme == "file":
         host, _, path = rest.partition("/")
         if host not in ("", "localhost"):
             raise ParameterError(f"{text!r} names the host {host!r}; a local file is file:///PATH.")
-        return _archive(Address("file", "", os.path.abspath("/" + unquote(path))))
+        return _archive(_local(os.path.abspath("/" + unquote(path)), text))
     if scheme == "memory":
         return _archive(Address(scheme, "", _key(rest, text)))
     root, _, key = rest.partition("/")
@@ -93,6 +95,16 @@ def parse(url: str | os.PathLike[str]) -> Address:
     if not root:
         raise ParameterError(f"{text!r} names no bucket or host: write {scheme}://NAME/KEY.")
     return _archive(Address(scheme, root, _key(key, text)))
+
+
+def _local(path: str, text: str) -> Address:
+    longest = max(len(os.fsencode(name)) for name in path.split(os.sep))
+    if longest > LONGEST_NAME:
+        raise ParameterError(
+            f"{text[:60]!r}... holds a name of {longest} bytes, and files have names of at most "
+            f"{LONGEST_NAME}. Check the address."
+        )
+    return Address("file", "", path)
 
 
 def _archive(address: Address) -> Address:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from projectome.core.space import Space
@@ -30,10 +31,8 @@ def parse_json(data: bytes, *, url: str) -> dict[str, Any]:
         If it is empty, no JSON, no object, or nested too deeply.
     """
     try:
-        document = _load(data) if data.strip() else None
+        document = json_value(data) if data.strip() else None
         problem = "it is empty" if not data.strip() else ""
-    except RecursionError:
-        document, problem = None, "it is nested without end"
     except ValueError as error:
         document, problem = None, str(error)
     if isinstance(document, dict) and _depth(document) <= DEPTH_LIMIT:
@@ -47,15 +46,30 @@ def parse_json(data: bytes, *, url: str) -> dict[str, Any]:
     )
 
 
-def _load(data: bytes) -> Any:
+def json_value(data: bytes, *, parse_float: Callable[[str], Any] | None = None) -> Any:
     r"""Return what JSON says, with ``?`` for half a character, as in ``"\ud800"``.
 
     Text that cannot be encoded again would break whatever is made of it.
+
+    Parameters
+    ----------
+    data
+        The document.
+    parse_float
+        Makes numbers with a point or an exponent.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, holds a whole number beyond 64 bits, or is nested without end.
     """
-    document = json.loads(data, parse_int=_whole)
-    if b"\\ud" in data.lower():
-        whole = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
-        document = json.loads(whole)
+    try:
+        document = json.loads(data, parse_int=_whole, parse_float=parse_float)
+        if b"\\ud" in data.lower():
+            whole = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+            document = json.loads(whole)
+    except RecursionError:
+        raise ValueError("it is nested without end") from None
     return document
 
 

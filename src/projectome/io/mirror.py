@@ -27,7 +27,7 @@ from projectome.errors import (
 )
 from projectome.io import stores
 from projectome.io.access import Access
-from projectome.io.documents import parse_json
+from projectome.io.documents import json_value, parse_json
 from projectome.io.objects import Fetcher, Item, file_at, files_below
 from projectome.io.open import open_volume
 from projectome.io.volumes.zarr_array import ArrayDocument, read_document
@@ -181,7 +181,7 @@ class Mirror:
         """
         place = Path(self.place(path)) / LISTING
         try:
-            found = json.loads(place.read_bytes())
+            found = json_value(place.read_bytes())
             return {entry["path"]: Item(**entry) for entry in found["items"]}
         except (OSError, ValueError, KeyError, TypeError):
             pass  # never asked for, or broken: asked again

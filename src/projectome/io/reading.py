@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -83,7 +84,10 @@ def read_bytes(url: str, *, access: Access | None = None, limit: int = DOCUMENT_
             data = bytes(found.value)
         elif address.scheme == "file":
             with open(address.path, "rb") as file:
-                _check_size(os.fstat(file.fileno()).st_size, url, limit)
+                state = os.fstat(file.fileno())
+                if stat.S_ISCHR(state.st_mode) or stat.S_ISBLK(state.st_mode):
+                    raise FormatError(f"{url} is a device, not a file. Check the address.")
+                _check_size(state.st_size, url, limit)
                 data = _read(file, limit + 1)
         else:
             answer = obstore.get(bucket(address, access), address.path)
@@ -94,7 +98,7 @@ def read_bytes(url: str, *, access: Access | None = None, limit: int = DOCUMENT_
 
 
 def _read(file: IO[bytes], most: int) -> bytes:
-    """Read to the end, or so many bytes: a device has no size, and a file may grow."""
+    """Read to the end, or so many bytes: a pipe has no size, and a file may grow."""
     parts, room = [], most
     while piece := file.read(min(PIECE, room)):
         parts.append(piece)

@@ -9,6 +9,7 @@ of it is ever run.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -463,7 +464,7 @@ def names(records: Iterable[Dataset]) -> list[str]:
 
 def is_dataset(text: str) -> bool:
     """Say whether a text names a dataset of the catalog, and neither a path nor an address."""
-    if re.search(r"[/\\:]", text) or Path(text).exists():
+    if re.search(r"[/\\:]", text) or os.path.exists(text):
         return False
     known = load_catalog().values()
     return text.lower() in names(known)

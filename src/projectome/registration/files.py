@@ -22,7 +22,9 @@ from projectome.core.space import Space
 from projectome.core.transform import DisplacementField, Transform
 from projectome.core.volume import ArrayInMemory, Volume
 from projectome.errors import FormatError, NotFoundError
+from projectome.io.documents import json_value
 from projectome.io.open import open_volume
+from projectome.io.stores import read_bytes
 from projectome.io.volumes.nifti_write import write_nifti
 from projectome.io.volumes.write import write_volume
 from projectome.io.writing import write_bytes
@@ -158,19 +160,21 @@ def read_registration(folder: str | Path) -> Saved:
     place = Path(folder)
     where = str(place / "affine.json")
     try:
-        text = Path(where).read_text()
-    except (FileNotFoundError, NotADirectoryError):
+        text = read_bytes(str(where))
+    except NotFoundError:
         raise NotFoundError(
             f"There is no registration in {folder}: no affine.json. Make one: projectome register "
             "VOLUME --atlas ATLAS --out DIR"
         ) from None
     try:
-        said = json.loads(text)
+        said = json_value(text)
         version = said["version"]
         matrix = np.array(said["matrix"], dtype=np.float64)
         sides = said["source"], said["target"]
     except (ValueError, KeyError, TypeError):
-        raise FormatError(f"{where} is no affine of a registration, or broken.") from None
+        raise FormatError(
+            f"{where} is no affine of a registration, or broken. Restore it, or register again."
+        ) from None
     if version != VERSION or matrix.shape != (4, 4):
         raise FormatError(
             f"{where} has the version {version!r} and a matrix of {matrix.shape}; this program "

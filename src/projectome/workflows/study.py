@@ -17,7 +17,8 @@ import pandas as pd
 from projectome.core.provenance import Record, plain, software_version
 from projectome.engine.locks import locked
 from projectome.errors import FormatError, NotFoundError, OutputExistsError
-from projectome.io.stores import Access, atomic_write, mapped
+from projectome.io.documents import json_value
+from projectome.io.stores import Access, atomic_write, mapped, read_bytes
 
 FORMAT = 1
 """Version of the layout of a study folder."""
@@ -124,8 +125,8 @@ class Study:
             If study.toml is broken or of another format version.
         """
         try:
-            found = tomllib.loads(self.toml.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            found = tomllib.loads(read_bytes(str(self.toml)).decode())
+        except NotFoundError:
             raise NotFoundError(
                 f"{self.folder} is no study: it has no study.toml. Make one with: projectome "
                 f"reconstruct VOLUME --out {self.folder}"
@@ -224,8 +225,8 @@ class Study:
 
     def _entries(self) -> dict[str, Any]:
         try:
-            return dict(json.loads(self.provenance.read_text(encoding="utf-8"))["files"])
-        except (FileNotFoundError, json.JSONDecodeError, KeyError):
+            return dict(json_value(read_bytes(str(self.provenance)))["files"])
+        except (NotFoundError, ValueError, TypeError, KeyError):
             return {}
 
     def record(self, files: Mapping[str, Record]) -> None:

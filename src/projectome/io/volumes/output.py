@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from projectome.errors import AccessDeniedError, NotFoundError, OutputExistsError
 from projectome.io import stores
+from projectome.io.documents import json_value
 from projectome.io.volumes.ngff_write import ROOT_DOCUMENTS, encode
 
 MARK = ".unfinished.json"
@@ -104,7 +105,7 @@ def release(url: str, access: stores.Access) -> None:
 def _is_volume(url: str, names: set[str], access: stores.Access) -> bool:
     if names & DOCUMENTS == {INFO}:
         try:
-            found = json.loads(stores.read_bytes(stores.join(url, INFO), access=access))
+            found = json_value(stores.read_bytes(stores.join(url, INFO), access=access))
         except ValueError:
             return False
         return isinstance(found, dict) and "scales" in found
@@ -121,7 +122,7 @@ def _clear(url: str, names: set[str], access: stores.Access) -> None:
 
 def _plan(url: str, access: stores.Access) -> object:
     try:
-        return json.loads(stores.read_bytes(stores.join(url, MARK), access=access))
+        return json_value(stores.read_bytes(stores.join(url, MARK), access=access))
     except ValueError:
         return {}
 
