@@ -209,9 +209,9 @@ def _best(state: Match, fork: Fork, fitting: list[Fork], others: Crowd) -> Fork:
         near = state.near(branch, others)
         for one in near:
             there, place, up = Length(), one.place, one
-            while up.above is not None:
+            while (above := up.above) is not None:
                 there.add(up.place)
-                up = up.above
+                up = above
                 for match in [m for m in fitting if m is up]:
                     flat, rise = off(fork.place, way, up.place)
                     more = off(branch.place, branch.place.up, place)
