@@ -7,7 +7,7 @@ starts. Answers are scored by `projectome.metrics`.
 
     python bench/leaders.py --install       # once: environments for methods of others
     python bench/leaders.py --write         # bench/results/leaders.json and docs/benchmark.md
-    python bench/leaders.py --write --tasks paths   # one task anew; the others stay
+    python bench/leaders.py --write --tables paths/axons   # one table anew; the others stay
 
 New tasks, datasets, methods and environments are entries in `bench/contest`.
 """
@@ -86,45 +86,46 @@ def compete(
     }
 
 
-def run_task(task: Task, environments: Path, *, repeats: int) -> dict[str, Any]:
-    """Let all compete in a task; return its part of the results."""
+def run_table(dataset: Dataset, environments: Path, *, repeats: int) -> dict[str, Any]:
+    """Let all compete on an input; return the results of its table."""
     began = time.perf_counter()
-    part: dict[str, Any] = {"machine": machine_facts(), "datasets": [], "rows": []}
-    for dataset in (d for d in DATASETS if d.task == task.name):
-        case = dataset.make()
-        entry = {"task": task.name, "dataset": dataset.name, "seed": dataset.seed}
-        if case is None:
-            part["datasets"].append(entry | {"why": "its files are not here"})
-            continue
-        arrays = {name: shown_dtype(values) for name, values in case.arrays.items()}
-        entry |= {"arrays": arrays, "sha256": digest_of(case.arrays), "facts": case.facts}
-        part["datasets"].append(entry)
-        rows = []
-        for method in entered(task, dataset):
-            row = {"task": task.name, "dataset": dataset.name, "method": method.name}
-            row |= compete(method, task, case, environments=environments, repeats=repeats)
-            rows.append(row)
-            print(".", end="", flush=True)
-        print(f"\n{task.title} {dataset.name}\n\n{table_of(task, rows)}\n", flush=True)
-        part["rows"] += rows
-    part["machine"] |= {
+    task = next(t for t in TASKS if t.name == dataset.task)
+    table: dict[str, Any] = {"task": task.name, "dataset": dataset.name, "seed": dataset.seed}
+    case = dataset.make()
+    if case is None:
+        return table | {"why": "its files are not here", "rows": []}
+    table["machine"] = machine_facts()
+    arrays = {name: shown_dtype(values) for name, values in case.arrays.items()}
+    table |= {"arrays": arrays, "sha256": digest_of(case.arrays), "facts": case.facts}
+    rows = []
+    for method in entered(task, dataset):
+        found = compete(method, task, case, environments=environments, repeats=repeats)
+        rows.append({"method": method.name, **found})
+        print(".", end="", flush=True)
+    print(f"\n{task.title} {dataset.name}\n\n{table_of(task, rows)}\n", flush=True)
+    table["machine"] |= {
         "load_average_after": round(os.getloadavg()[0], 2),
         "seconds": round(time.perf_counter() - began),
     }
-    return part
+    return table | {"rows": rows}
 
 
-def merged(document: dict[str, Any], task: str, part: dict[str, Any]) -> dict[str, Any]:
-    """Return the results with those of a task replaced."""
-    names = [t.name for t in TASKS]
-    lists = {
-        key: sorted(
-            [one for one in document.get(key, []) if one["task"] != task] + part[key],
-            key=lambda one: names.index(one["task"]),
-        )
-        for key in ("datasets", "rows")
-    }
-    return {"runs": document.get("runs", {}) | {task: part["machine"]}, **lists}
+def key_of(entry: Dataset | dict[str, Any]) -> str:
+    """Return the name of a table: TASK/DATASET."""
+    if isinstance(entry, Dataset):
+        return f"{entry.task}/{entry.name}"
+    return f"{entry['task']}/{entry['dataset']}"
+
+
+def merged(document: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    """Return the results with one table replaced, in the order of the entries."""
+    tables = {key_of(t): t for t in document.get("tables", [])} | {key_of(table): table}
+    return {"tables": [tables[key_of(d)] for d in DATASETS if key_of(d) in tables]}
+
+
+def kept() -> dict[str, Any]:
+    """Return the results kept."""
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -132,7 +133,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--install", action="store_true", help="make the environments, and stop")
     parser.add_argument("--environments", type=Path, default=environments_folder())
-    parser.add_argument("--tasks", nargs="*", default=[], choices=[t.name for t in TASKS])
+    parser.add_argument(
+        "--tables", nargs="*", default=[], metavar="TASK/DATASET", choices=[*map(key_of, DATASETS)]
+    )
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--write", action="store_true", help="write the results and the page")
     parser.add_argument("--page", action="store_true", help="write the page of the results kept")
@@ -142,13 +145,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         for name, why in failed.items():
             print(f"{name:12} {why or 'made'}")
         return {"environments": failed}
-    kept = RESULTS.is_file() and (options.page or options.write)
-    document = json.loads(RESULTS.read_text()) if kept else {}
-    for task in (t for t in TASKS if not options.page):
-        if options.tasks and task.name not in options.tasks:
+    document = kept() if options.page else {}
+    for dataset in () if options.page else DATASETS:
+        if options.tables and key_of(dataset) not in options.tables:
             continue
-        part = run_task(task, options.environments, repeats=options.repeats)
-        document = merged(document, task.name, part)
+        table = run_table(dataset, options.environments, repeats=options.repeats)
+        # Read again: another table may have been made meanwhile.
+        document = merged(kept() if options.write else document, table)
         if options.write:
             RESULTS.parent.mkdir(exist_ok=True)
             RESULTS.write_text(json.dumps(document, indent=1) + "\n")

@@ -28,7 +28,7 @@ ENVIRONMENTS = (
     Environment(
         "rivuletpy",
         (
-            ("setuptools<70", "wheel", "numpy<2", "scipy<1.12", "cython", "scikit-fmm<2024"),
+            ("setuptools<70", "wheel", "numpy<2", "scipy<1.12", "cython", "scikit-fmm"),
             ("scikit-image<0.23", "SimpleITK", "tqdm", "nibabel", "matplotlib", "pylibtiff"),
             ("--no-deps", "--ignore-requires-python", "rivuletpy==0.3.0"),
         ),

@@ -185,7 +185,8 @@ def anchor(title: str) -> str:
 
 def rows_of(document: dict[str, Any], task: str, dataset: str) -> list[dict[str, Any]]:
     """Return the rows of one table."""
-    return [r for r in document["rows"] if r["task"] == task and r["dataset"] == dataset]
+    named = (t for t in document["tables"] if (t["task"], t["dataset"]) == (task, dataset))
+    return next((t["rows"] for t in named), [])
 
 
 def section(task: Task, document: dict[str, Any]) -> str:
@@ -196,10 +197,16 @@ def section(task: Task, document: dict[str, Any]) -> str:
         if rows:
             seed = "" if dataset.seed is None else f" Seed {dataset.seed}."
             parts += [f"**{dataset.name}.** {dataset.what}{seed}", table_of(task, rows)]
-    shown = {row["method"] for row in document["rows"] if row["task"] == task.name}
+    shown = {row["method"] for row in rows_for(document, task)}
     own = [m for m in METHODS if m.task == task.name and m.name in shown]
     parts.append("\n".join(f"- {m.name}: {m.what}." for m in own))
     return "\n\n".join(parts)
+
+
+def absent(document: dict[str, Any]) -> str:
+    """Return which tables the results lack."""
+    names = [f"{d.task}/{d.name}" for d in DATASETS if not rows_of(document, d.task, d.name)]
+    return f"Not in these results: {', '.join(names)}." if names else ""
 
 
 def registration(results: Path) -> str:
@@ -239,21 +246,20 @@ def registration(results: Path) -> str:
 
 def facts(document: dict[str, Any]) -> str:
     """Return when and on what it ran, and the versions."""
-    runs = ["| task | when | took | load before, after | machine |", "|---|---|---|---|---|"]
-    for task in TASKS:
-        if (m := document["runs"].get(task.name)) is None:
-            continue
+    runs = ["| table | when | took | load before, after | machine |", "|---|---|---|---|---|"]
+    found: dict[str, dict[str, str]] = {}
+    for table in (t for t in document["tables"] if t["rows"]):
+        m = table["machine"]
         load = f"{m['load_average']:g}, {m['load_average_after']:g}"
         machine = (
             f"{m['processor']}, {m['cores']} cores, {m['memory_gib']:g} GiB, {m['system']}; "
             f"projectome {m['projectome']}, Python {m['python']}"
         )
-        runs.append(f"| {task.name} | {m['began']} | {m['seconds']} s | {load} | {machine} |")
-    found: dict[str, dict[str, str]] = {}
-    for row in document["rows"]:
-        entry = next((m for m in METHODS if (m.name, m.task) == (row["method"], row["task"])), None)
-        if entry is not None and entry.environment and "versions" in row:
-            known = found.setdefault(entry.environment, {"Python": row["python"]})
+        name = f"{table['task']}, {table['dataset']}"
+        runs.append(f"| {name} | {m['began']} | {m['seconds']} s | {load} | {machine} |")
+        own = {method.name: method for method in METHODS if method.task == table["task"]}
+        for row in (r for r in table["rows"] if "versions" in r and r["method"] in own):
+            known = found.setdefault(own[row["method"]].environment, {"Python": row["python"]})
             known |= row["versions"]
     versions = ["| environment | versions | remark |", "|---|---|---|"]
     for environment in ENVIRONMENTS:
@@ -278,12 +284,12 @@ def write_page(document: dict[str, Any], results: Path) -> str:
     results
         Folder of results; that of registration is taken from there.
     """
-    parts = [HEAD.strip(), summary(document), READING.strip()]
-    parts += [section(t, document) for t in TASKS if any(rows_for(document, t))]
+    parts = [HEAD.strip(), summary(document), absent(document), READING.strip()]
+    parts += [section(t, document) for t in TASKS if rows_for(document, t)]
     parts += [registration(results), facts(document), REPEAT.strip()]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def rows_for(document: dict[str, Any], task: Task) -> list[dict[str, Any]]:
     """Return the rows of a task."""
-    return [row for row in document["rows"] if row["task"] == task.name]
+    return [row for t in document["tables"] if t["task"] == task.name for row in t["rows"]]

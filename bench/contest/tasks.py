@@ -72,7 +72,8 @@ TASKS = (
         score_paths,
         (
             "Cost is relative to the cheapest path (1 is best), a step costing the mean of its two "
-            "voxels times its length. On the neurite is the share of the path within 2 um of it.",
+            "voxels times its length. On the neurite is its share within 2 um of the neurite; the "
+            "cheapest path is not always the neurite, which winds, breaks off and meets others.",
         ),
     ),
     Task(

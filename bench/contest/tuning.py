@@ -21,7 +21,7 @@ from contest.registry import METHODS
 from contest.tasks import TASKS
 
 SEED = 0
-SATO = (20.0, 40.0, 60.0, 90.0, 130.0, 200.0)
+SATO = (20.0, 40.0, 60.0, 90.0, 130.0, 200.0, 300.0)
 BLOBS = (0.03, 0.05, 0.1, 0.2, 0.3)
 GREY = (1300.0, 1500.0, 1700.0, 2000.0, 3000.0)
 CASES: tuple[tuple[str, str, Callable[[], Case], str, tuple[float, ...]], ...] = (

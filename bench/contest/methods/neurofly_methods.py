@@ -1,21 +1,24 @@
 """The network of NeuroFly (GPL-3.0) with the weights in its package: in a Python of its own."""
 
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
-from neurofly.models.unet_torch import SegNet
 from skimage.measure import label
 from skimage.morphology import remove_small_objects, skeletonize
 from thinning import graph_of
 
 BLOCK, BORDER = 100, 4
+# The package imports its viewer, which is not installed: its network is a file of its own.
+MODELS = Path(find_spec("neurofly").submodule_search_locations[0]) / "models"
+SPEC = spec_from_file_location("unet_torch", MODELS / "unet_torch.py")
+UNET = module_from_spec(SPEC)
+SPEC.loader.exec_module(UNET)
 
 
 def predicted(image):
     """Return probabilities, block by block as its own program does."""
-    package = Path(find_spec("neurofly").submodule_search_locations[0])
-    net = SegNet(str(package / "models" / "universal_tiny.pth"))
+    net = UNET.SegNet(str(MODELS / "universal_tiny.pth"))
     out = np.zeros(image.shape, np.float32)
     wide = np.pad(image, [(BORDER, BORDER + (-n) % BLOCK) for n in image.shape], mode="reflect")
     for start in np.ndindex(*(-(-n // BLOCK) for n in image.shape)):
