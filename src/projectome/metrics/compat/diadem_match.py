@@ -171,7 +171,8 @@ def _ancestors_fit(state: Match, fork: Fork, other: Fork, mine: Crowd, others: C
     flat, rise = off(fork.place, fork.place.up, other.place)
     there.flat += flat
     there.rise += rise
-    left, above, beyond = fork.is_left, fork.above, other.above
+    left, above = fork.is_left, fork.above
+    beyond: Fork | None = other.above
     checked: set[Fork] = set()
     while above is not None and beyond is not None:
         if within(above.place, beyond.place, state.reach):
