@@ -121,7 +121,7 @@ def test_every_verb_has_help_with_all_its_options_described(verb, say):
 
 def test_options_that_verbs_share_come_last_and_keep_their_brackets(say):
     titles = [line for line in say("mip", "--help").out.splitlines() if line.endswith(":")]
-    assert titles == ["Options:", "Input:", "Object store:", "Run:", "Answer:"]
+    assert titles == ["Options:", "Input:", "Place:", "Object store:", "Run:", "Answer:"]
     assert "Z,Y,X [um]" in say("mip", "--help").out
 
 
