@@ -191,8 +191,9 @@ def _instance_figures(table: Contingency, ignored: Sequence[int]) -> list[Figure
     def accuracy(sums: NDArray[np.float64]) -> float:
         return float((sums[:-1] / (sums[-1] - sums[:-1])).mean()) if sums[-1] else math.nan
 
+    both = (2 * matched).astype(np.float64)
     figures = [
-        figure(f"F1 of instances at {s.threshold:g}", 2.0 * matched[:, scores.index(s)])
+        figure(f"F1 of instances at {s.threshold:g}", both[:, scores.index(s)])
         for s in scores
         if s.threshold in (0.5, 0.75)
     ]

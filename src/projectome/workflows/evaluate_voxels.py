@@ -191,7 +191,7 @@ def _line_figures(lines: CentreLineScores, grid: NDArray[np.int64]) -> tuple[Fig
     _, block = np.unique(_numbers(both[:, :3], grid), return_inverse=True)
     of_truth = np.arange(len(both)) < len(lines.true_line)
     columns = [both[:, 3] * of_truth, of_truth, both[:, 3] * ~of_truth, ~of_truth]
-    rows = np.stack([np.bincount(block, each) for each in columns], axis=1)
+    rows = np.stack([np.bincount(block, each) for each in columns], axis=1).astype(np.float64)
 
     def harmonic(sums: NDArray[np.float64]) -> float:
         return cl_dice(*(a / b if b else math.nan for a, b in sums.reshape(2, 2).tolist()))
