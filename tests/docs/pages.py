@@ -78,6 +78,7 @@ def environment(folder: Path) -> dict[str, str]:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "XDG_CONFIG_HOME": str(folder / ".config"),
+        "PROJECTOME_CONFIG": str(folder / ".config" / "projectome" / "config.toml"),
         "PROJECTOME_CACHE": str(folder / ".cache"),
     }
 

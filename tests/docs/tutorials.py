@@ -41,7 +41,7 @@ def serve(folder: Path) -> Iterator[str]:
 def settings_of(folder: Path, endpoint: str) -> dict[str, str]:
     """Return the environment in which the pages run: the real buckets are asked of `endpoint`."""
     own = pages.environment(folder)
-    names = ("XDG_CONFIG_HOME", "PROJECTOME_CACHE")
+    names = ("XDG_CONFIG_HOME", "PROJECTOME_CONFIG", "PROJECTOME_CACHE")
     return {**{name: own[name] for name in names}, "PROJECTOME_ENDPOINT": endpoint}
 
 

@@ -146,8 +146,8 @@ def test_a_bucket_is_a_folder_and_a_name_without_an_ending_may_be_a_file(s3, buc
     (bucket / "notes" / "readme.txt").write_text("nothing to see")
     with pytest.raises(FormatError, match=r"s3://notes is a folder without a volume.*readme"):
         open_volume("s3://notes", endpoint=s3)
-    (bucket / "data" / "plain").write_bytes((bucket / "data" / "raw.tif").read_bytes())
-    found = open_volume("s3://data/plain", endpoint=s3, voxel_size=(1, 1, 1), asset=False)
+    (bucket / "notes" / "plain").write_bytes((bucket / "data" / "raw.tif").read_bytes())
+    found = open_volume("s3://notes/plain", endpoint=s3, voxel_size=(1, 1, 1), asset=False)
     assert found.metadata["format"] == "TIFF"
 
 

@@ -63,6 +63,10 @@ def json_value(data: bytes, *, parse_float: Callable[[str], Any] | None = None) 
     ValueError
         If it is no JSON, holds a whole number beyond 64 bits, or is nested without end.
     """
+    return _parsed(data, parse_float)
+
+
+def _parsed(data: bytes, parse_float: Callable[[str], Any] | None) -> Any:
     try:
         document = json.loads(data, parse_int=_whole, parse_float=parse_float)
         if b"\\ud" in data.lower():

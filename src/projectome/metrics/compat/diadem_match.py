@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from projectome.errors import DataError
 from projectome.metrics.compat.diadem_forks import (
     UNKNOWN,
     Crowd,
@@ -20,7 +21,7 @@ PATH_ERROR, SHORT_ERROR = 0.05, 0.4
 """Share by which paths may be wrong, and that by which errors of short ones are divided."""
 
 
-class StopsError(Exception):
+class StopsError(DataError):
     """What the program would stop at."""
 
 
