@@ -47,8 +47,9 @@ READING = """
   intervals, bootstrapped over blocks of space, points, neurons or paths. The first figure of a
   table ranks it. **Bold** is best.
 - Parameters are defaults unless it is said otherwise. Where a method of others cannot do without a
-  threshold, it gets the best of several on a drawing of another seed. Ours were developed on
-  drawings of the same kind and on these real axons: others, which were not, may do better at home.
+  threshold, it gets the best of several on a drawing of another seed, or the remark says not.
+  Ours were developed on drawings of the same kind and on these real axons: others, which were not,
+  may do better at home.
 """
 REPEAT = """
 ## Repeat it, add to it

@@ -37,7 +37,7 @@ METHODS = (
     ),
     Method(
         "skimage blob_log", "somata", "filters", SKIMAGE, "somata",
-        f"the range of radii of ours, five scales; {TUNED}",
+        "the range of radii of ours, five scales; a tenth of the largest response, not tuned",
     ),
     Method(
         "cellfinder candidates", "somata", "cellfinder", CELLFINDER, "somata",

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
+from projectome.core.affine import Affine
 from projectome.core.skeleton import Skeleton
 from projectome.core.space import Space
+from projectome.core.transform import DisplacementField, Transform
 from projectome.core.volume import Volume
 from projectome.io.source import VolumeSource
 from projectome.io.volumes.write import write_volume
+from projectome.registration.files import Saved
 from projectome.workflows.job import Job
 
 EXTENT = (280.0, 280.0, 520.0)
@@ -119,3 +122,18 @@ def finished(planted, tmp_path_factory):
     from projectome.workflows.reconstruct import reconstruct
 
     return reconstruct(planted.source, tmp_path_factory.mktemp("finished") / "study", job=SERIAL)
+
+
+@pytest.fixture(scope="session")
+def shifted():
+    """Make registrations that are known: a scan is scaled and then shifted."""
+
+    def make(atlas, scan, scale, shift):
+        middle = atlas.space.renamed("middle")
+        linear = Affine.from_scale([scale] * 3, shift, source=scan, target=middle)
+        still = np.zeros((4, 4, 4, 3), np.float32)
+        grid = Affine.from_scale([300] * 3, target=middle)
+        there = Transform((linear, DisplacementField(still, grid, atlas.space)))
+        return Saved(there, None, {"atlas": "phantom"})
+
+    return make

@@ -10,7 +10,6 @@ from projectome.atlas.lookup import region_at
 from projectome.cli.main import main
 from projectome.core.affine import Affine
 from projectome.core.space import Space
-from projectome.core.transform import DisplacementField, Transform
 from projectome.core.volume import Volume
 from projectome.datasets.phantom import make_phantom
 from projectome.errors import (
@@ -24,7 +23,6 @@ from projectome.io.volumes.write import write_volume
 from projectome.plots.mip import enlarged
 from projectome.plots.profile import midline_figure
 from projectome.plots.style import png_bytes
-from projectome.registration.files import Saved
 from projectome.workflows.places import (
     among,
     find_place,
@@ -44,14 +42,9 @@ def atlas():
 
 
 @pytest.fixture(scope="module")
-def saved(atlas):
+def saved(atlas, shifted):
     """A registration that shifts by `SHIFT`."""
-    middle = atlas.space.renamed("middle")
-    linear = Affine.from_scale([1.0] * 3, SHIFT, source=SCAN, target=middle)
-    still = np.zeros((4, 4, 4, 3), np.float32)
-    grid = Affine.from_scale([300] * 3, target=middle)
-    there = Transform((linear, DisplacementField(still, grid, atlas.space)))
-    return Saved(there, None, {"atlas": "phantom"})
+    return shifted(atlas, SCAN, 1.0, SHIFT)
 
 
 @pytest.fixture(scope="module")

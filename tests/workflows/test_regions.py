@@ -10,10 +10,8 @@ import pytest
 from projectome.atlas.contents import measure_image
 from projectome.atlas.lookup import region_at
 from projectome.cli.main import main
-from projectome.core.affine import Affine
 from projectome.core.skeleton import Skeleton
 from projectome.core.space import Space
-from projectome.core.transform import DisplacementField, Transform
 from projectome.core.volume import Volume
 from projectome.datasets.phantom import make_phantom
 from projectome.errors import (
@@ -25,7 +23,6 @@ from projectome.errors import (
 from projectome.io.skeletons import write_skeletons
 from projectome.io.source import VolumeSource
 from projectome.io.volumes.write import write_volume
-from projectome.registration.files import Saved
 from projectome.workflows.region_values import region_values
 from projectome.workflows.regions import corner_of, region_contents
 from projectome.workflows.register import _template
@@ -40,14 +37,9 @@ def atlas():
 
 
 @pytest.fixture(scope="module")
-def saved(atlas):
+def saved(atlas, shifted):
     """A registration of a gel of twice the size, shifted by `SHIFT`."""
-    middle = atlas.space.renamed("middle")
-    linear = Affine.from_scale([0.5] * 3, SHIFT, source=SCAN, target=middle)
-    still = np.zeros((4, 4, 4, 3), np.float32)
-    grid = Affine.from_scale([300] * 3, target=middle)
-    there = Transform((linear, DisplacementField(still, grid, atlas.space)))
-    return Saved(there, None, {"atlas": "phantom"})
+    return shifted(atlas, SCAN, 0.5, SHIFT)
 
 
 def places(atlas, count, seed=0):

@@ -44,6 +44,32 @@ class LazyArray(Protocol):
         """Return the elements of one slice an axis (start and stop given, no step)."""
 
 
+class OverArray:
+    """What a lazy array takes from another one, ``array``, whose elements it gives in its own way.
+
+    Subclasses hold the other array and have a `read` of their own.
+    """
+
+    __slots__ = ()
+
+    array: LazyArray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Elements an axis."""
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Element type."""
+        return self.array.dtype
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Elements an axis that are best read together."""
+        return self.array.chunks
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrayInMemory:
     """A numpy array as a `LazyArray`; reads are read-only views."""

@@ -25,7 +25,7 @@ import numpy as np
 
 from projectome.core.affine import read_only
 from projectome.core.provenance import digest, plain
-from projectome.core.volume import Array, LazyArray, Pyramid, Volume
+from projectome.core.volume import Array, LazyArray, OverArray, Pyramid, Volume
 from projectome.errors import ParameterError
 from projectome.io import stores
 from projectome.io.volumes.options import Evident
@@ -153,7 +153,7 @@ def _count(room: Room, size: int) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CachedArray:
+class CachedArray(OverArray):
     """A lazy array that keeps its chunks.
 
     Attributes
@@ -169,21 +169,6 @@ class CachedArray:
     array: LazyArray
     name: str
     room: Room
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Elements an axis."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """Element type."""
-        return self.array.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Elements an axis that are best read together."""
-        return self.array.chunks
 
     def evidence(self) -> Iterator[bytes]:
         """Yield what the array itself shows; the store is asked, never the cache."""

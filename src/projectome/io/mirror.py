@@ -15,9 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
-from projectome.core.volume import Array, LazyArray, Pyramid
+from projectome.core.volume import Array, LazyArray, OverArray, Pyramid
 from projectome.errors import (
     AccessDeniedError,
     FormatError,
@@ -226,7 +224,7 @@ class Mirror:
 
 
 @dataclass(frozen=True, eq=False)
-class MirroredArray:
+class MirroredArray(OverArray):
     """A chunked array whose chunks are fetched to the local disk when they are first read.
 
     Attributes
@@ -245,21 +243,6 @@ class MirroredArray:
     document: ArrayDocument
     mirror: Mirror
     path: str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Elements an axis."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """Element type."""
-        return self.array.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Elements an axis that are best read together."""
-        return self.array.chunks
 
     def evidence(self) -> Iterator[bytes]:
         """Yield the metadata, and names, sizes and tags of all chunks in the store."""

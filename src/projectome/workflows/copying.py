@@ -14,7 +14,7 @@ import pandas as pd
 from projectome.core.box import Block, Box
 from projectome.core.space import Space
 from projectome.core.view import crop, reorient
-from projectome.core.volume import Array, LazyArray, Volume
+from projectome.core.volume import Array, LazyArray, OverArray, Volume
 from projectome.engine.sinks import ArraySink
 from projectome.engine.step import BlockStep
 from projectome.errors import DataError
@@ -167,7 +167,7 @@ def _opened(
 
 
 @dataclass(frozen=True, eq=False)
-class Witness:
+class Witness(OverArray):
     """An array that remembers a hash of all that was read from it.
 
     Attributes
@@ -180,21 +180,6 @@ class Witness:
 
     array: LazyArray
     seen: dict[Seen, str] = field(default_factory=dict)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Elements an axis."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """Element type."""
-        return self.array.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Elements an axis that are best read together."""
-        return self.array.chunks
 
     def read(self, index: tuple[slice, ...]) -> Array:
         """Return the elements of one slice an axis."""

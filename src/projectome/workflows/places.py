@@ -19,7 +19,7 @@ from projectome.core.atlas import Atlas
 from projectome.core.box import Box, triple
 from projectome.core.transform import Transform
 from projectome.core.view import crop
-from projectome.core.volume import Array, LazyArray, Volume
+from projectome.core.volume import Array, LazyArray, OverArray, Volume
 from projectome.errors import OrientationUnknownError, ParameterError, ShapeError
 from projectome.imaging.across import gather
 from projectome.imaging.projection import AxisName, centres
@@ -75,7 +75,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Masked:
+class Masked(OverArray):
     """An array that is 0 outside some labels.
 
     Attributes
@@ -91,21 +91,6 @@ class Masked:
     array: LazyArray
     labels: Volume
     kept: NDArray[np.int64]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Elements an axis."""
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """Element type."""
-        return self.array.dtype
-
-    @property
-    def chunks(self) -> tuple[int, ...]:
-        """Elements an axis that are best read together."""
-        return self.array.chunks
 
     def read(self, index: tuple[slice, ...]) -> Array:
         """Return the elements of one slice an axis."""
